@@ -1,0 +1,1 @@
+//! The simulated node, its tests and benches.

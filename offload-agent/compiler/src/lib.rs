@@ -1,0 +1,1 @@
+//! Compiles an Open vSwitch ruleset to TC flower filters.

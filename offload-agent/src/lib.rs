@@ -1,0 +1,1 @@
+//! Keeps TC-flower filters that mirror an Open vSwitch ruleset.

@@ -1,0 +1,1 @@
+//! TC flower filters as values: keys, masks, actions, and their `tc` text.

@@ -1,0 +1,1 @@
+//! The kernel and the card: inventory, SR-IOV, devlink, representors, TC.
