@@ -1,3 +1,22 @@
-//! See the library.
+//! The `offload-agent` binary: command line in, exit code out. All else is in the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+use offload_agent::cli::{Cli, Exit};
+use offload_agent::logging;
+
+fn main() -> ExitCode {
+    match run(&Cli::parse()) {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            eprintln!("offload-agent: {error:#}");
+            Exit::Failed.into()
+        }
+    }
+}
+
+fn run(cli: &Cli) -> anyhow::Result<Exit> {
+    logging::init(cli.log_format, &cli.log)?;
+    Ok(cli.command.run()?)
+}

@@ -1,0 +1,96 @@
+//! The command line: one file a subcommand, each with its `Args` and a `run` that returns an [`Exit`].
+//!
+//! A new subcommand is a module here, a variant of [`Command`] and an arm in [`Command::run`].
+
+pub mod completion;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::logging::LogFormat;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done, or in sync
+  1  failed; standard error says what and what to do
+  2  the command line or the configuration is wrong
+  3  the command worked, and its answer is no (status: not in sync)";
+
+/// Mirrors an Open vSwitch ruleset into TC-flower filters, so that a switchdev NIC forwards in hardware
+/// what OVS decided.
+#[derive(Debug, Parser)]
+#[command(name = "offload-agent", version, after_help = EXIT_CODES, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+
+    /// How log lines look on standard error.
+    #[arg(long, value_enum, default_value = "text", global = true)]
+    pub log_format: LogFormat,
+
+    /// Which log lines are shown, e.g. "info" or "offload_agent=debug,info".
+    #[arg(long, env = "RUST_LOG", default_value = "info", global = true, value_name = "FILTER")]
+    pub log: String,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Print a completion script for a shell.
+    Completion(completion::Args),
+}
+
+impl Command {
+    /// Runs the subcommand.
+    ///
+    /// # Errors
+    ///
+    /// When the command failed; a command that worked and answers no returns an [`Exit`].
+    pub fn run(&self) -> Result<Exit, CommandError> {
+        match self {
+            Self::Completion(args) => Ok(completion::run(args)),
+        }
+    }
+}
+
+/// What failed: one variant a subcommand, each with its own error enum inside.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {}
+
+/// How a command ended, for the shell. The numbers are in `--help`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Done.
+    Success,
+    /// It failed.
+    Failed,
+    /// The command line or the configuration is wrong.
+    BadConfig,
+    /// It worked, and the answer is no.
+    No,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(match exit {
+            Exit::Success => 0,
+            Exit::Failed => 1,
+            Exit::BadConfig => 2,
+            Exit::No => 3,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::Cli;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+}
