@@ -9,4 +9,5 @@
 //! Only [`cli`] talks to people.
 
 pub mod cli;
+pub mod config;
 pub mod logging;
