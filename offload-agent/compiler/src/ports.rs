@@ -1,0 +1,157 @@
+//! The ports of the bridges: which interface an OpenFlow port number stands for, and how it treats VLAN tags.
+//!
+//! OVS keeps this in OVSDB, so no rule says it. It is a value here; whoever reads OVSDB fills it in.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::openflow::{BridgeName, OfPort};
+
+/// All ports of all bridges.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PortMap {
+    /// The bridges by name.
+    pub bridges: BTreeMap<BridgeName, BridgePorts>,
+}
+
+impl PortMap {
+    /// One port of one bridge.
+    pub fn port(&self, bridge: &BridgeName, port: OfPort) -> Option<&Port> {
+        self.bridges.get(bridge)?.ports.get(&port)
+    }
+
+    /// The bridge and number of a port, by its interface name.
+    pub fn find(&self, name: &str) -> Option<(&BridgeName, OfPort)> {
+        self.bridges
+            .iter()
+            .find_map(|(bridge, ports)| ports.by_name(name).map(|port| (bridge, port)))
+    }
+
+    /// Where a packet arrives that goes out by this patch port.
+    pub fn patch_peer(&self, bridge: &BridgeName, port: OfPort) -> Option<(&BridgeName, OfPort)> {
+        match &self.port(bridge, port)?.kind {
+            PortKind::Patch { peer } => self.find(peer),
+            _ => None,
+        }
+    }
+}
+
+/// The ports of one bridge.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BridgePorts {
+    /// `system` (the kernel datapath, also when empty), `netdev` (user space) or `dummy`.
+    pub datapath_type: String,
+    /// The ports by OpenFlow number.
+    pub ports: BTreeMap<OfPort, Port>,
+}
+
+impl BridgePorts {
+    /// The number of the port with this interface name.
+    pub fn by_name(&self, name: &str) -> Option<OfPort> {
+        self.ports.iter().find(|(_, port)| port.name == name).map(|(number, _)| *number)
+    }
+}
+
+/// The kernel's number of a network device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PortIfIndex(pub u32);
+
+/// A port of a bridge.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Port {
+    /// The name of the interface.
+    pub name: String,
+    /// The interface's number in the kernel; patch and tunnel ports have none.
+    pub ifindex: Option<PortIfIndex>,
+    /// What the port is.
+    pub kind: PortKind,
+    /// The access or native VLAN.
+    pub tag: Option<u16>,
+    /// The VLANs a trunk carries; empty is all.
+    pub trunks: BTreeSet<u16>,
+    /// How tags are treated.
+    pub vlan_mode: VlanMode,
+    /// The OVSDB port it belongs to, where several interfaces make a bond.
+    pub bond: Option<String>,
+    /// OVS limits what comes in (`ingress_policing_*`).
+    pub policing: Option<Policing>,
+    /// The MAC address in use, where known.
+    pub mac: Option<u64>,
+    /// Whether the link is up, where known.
+    pub link_up: Option<bool>,
+    /// `external_ids` of the interface: whose port this is.
+    pub external_ids: BTreeMap<String, String>,
+}
+
+/// What a port is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum PortKind {
+    /// A network device of the kernel.
+    #[default]
+    System,
+    /// A device that OVS makes: the host's end of a bridge.
+    Internal,
+    /// One end of a patch to another bridge.
+    Patch {
+        /// The interface name of the other end.
+        peer: String,
+    },
+    /// A tunnel.
+    Tunnel(Tunnel),
+    /// Another type, by its OVSDB name (`dpdk`, `tap`, `dummy`, ...).
+    Other(String),
+}
+
+/// A tunnel port: its kind and its OVSDB options as they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tunnel {
+    /// Which encapsulation.
+    pub kind: TunnelKind,
+    /// `remote_ip`, `local_ip`, `key`, `dst_port`, `csum`, `tos`, `ttl`, `df_default`, ...
+    pub options: BTreeMap<String, String>,
+}
+
+/// The encapsulations that OVS knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "each variant is the encapsulation by its own name")]
+pub enum TunnelKind {
+    Vxlan,
+    Geneve,
+    Gre,
+    Ip6Gre,
+    Erspan,
+    Ip6Erspan,
+    Bareudp,
+    Lisp,
+    Stt,
+    Gtpu,
+    Srv6,
+}
+
+/// How a port treats VLAN tags (`Port vlan_mode`; left out, it follows from `tag`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum VlanMode {
+    /// Carries tagged packets of `trunks`, and untagged ones as VLAN 0.
+    #[default]
+    Trunk,
+    /// Carries VLAN `tag` without a tag.
+    Access,
+    /// A trunk whose `tag` VLAN leaves with a tag.
+    NativeTagged,
+    /// A trunk whose `tag` VLAN leaves without a tag.
+    NativeUntagged,
+    /// Puts every packet into VLAN `tag`, around the tag it has.
+    Dot1qTunnel,
+}
+
+/// OVS's limit on what comes in by a port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Policing {
+    /// Kilobits per second; 0 is no limit.
+    pub rate_kbps: u64,
+    /// Kilobits.
+    pub burst_kbits: u64,
+    /// Thousands of packets per second; 0 is no limit.
+    pub rate_kpkts: u64,
+    /// Thousands of packets.
+    pub burst_kpkts: u64,
+}
