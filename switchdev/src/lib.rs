@@ -1,1 +1,13 @@
 //! The kernel and the card: inventory, SR-IOV, devlink, representors, TC.
+
+pub mod error;
+pub mod eswitch;
+pub mod inventory;
+pub mod pci;
+pub mod phys_port;
+pub mod sysfs;
+
+pub use error::CardError;
+pub use inventory::Inventory;
+pub use pci::PciAddress;
+pub use sysfs::Sysfs;

@@ -1,0 +1,176 @@
+//! What sysfs says of a netdev.
+
+use std::fmt;
+use std::path::Path;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::phys_port::{PhysPortName, SwitchId};
+use crate::sysfs::{self, SysfsError};
+
+/// A network interface.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Netdev {
+    /// Its name in this network namespace.
+    pub name: String,
+    /// Its number in this network namespace.
+    pub ifindex: u32,
+    /// Its MAC address; `None` for what is not Ethernet.
+    pub address: Option<Mac>,
+    /// The largest packet it takes, in bytes, without the Ethernet header.
+    pub mtu: u32,
+    /// Whether it can carry packets.
+    pub link_state: LinkState,
+    /// In Mbit/s; `None` while the link is down or where the driver does not know.
+    pub speed: Option<u32>,
+    /// Which port of an embedded switch it is.
+    pub phys_port_name: Option<PhysPortName>,
+    /// Which embedded switch it is a port of.
+    pub phys_switch_id: Option<SwitchId>,
+}
+
+/// RFC 2863's operational state, `operstate` in sysfs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LinkState {
+    /// The driver does not say; usual for representors and virtual devices.
+    Unknown,
+    /// A part is missing.
+    NotPresent,
+    /// No carrier, or not set up.
+    Down,
+    /// Something below it is down.
+    LowerLayerDown,
+    /// Under test.
+    Testing,
+    /// Up, but waiting, for 802.1X say.
+    Dormant,
+    /// Up.
+    Up,
+}
+
+const LINK_STATES: [(LinkState, &str); 7] = [
+    (LinkState::Unknown, "unknown"),
+    (LinkState::NotPresent, "notpresent"),
+    (LinkState::Down, "down"),
+    (LinkState::LowerLayerDown, "lowerlayerdown"),
+    (LinkState::Testing, "testing"),
+    (LinkState::Dormant, "dormant"),
+    (LinkState::Up, "up"),
+];
+
+/// A 48-bit Ethernet address.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Mac(pub [u8; 6]);
+
+/// The text is no MAC address.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("MAC address {0:?} is not six hexadecimal bytes such as 02:00:00:00:00:01")]
+pub struct InvalidMac(pub String);
+
+/// All netdevs in the directory `net`, by name. A netdev that goes while it is read is left out.
+pub(super) fn scan(net: &Path) -> Result<Vec<Netdev>, SysfsError> {
+    let mut netdevs = Vec::new();
+    for name in sysfs::list(net)? {
+        let dir = net.join(&name);
+        match read(&dir, &name) {
+            Err(_) if !dir.exists() => {}
+            netdev => netdevs.push(netdev?),
+        }
+    }
+    Ok(netdevs)
+}
+
+/// The netdev whose directory is `dir`.
+pub(crate) fn read(dir: &Path, name: &str) -> Result<Netdev, SysfsError> {
+    Ok(Netdev {
+        name: name.to_owned(),
+        ifindex: sysfs::require(&dir.join("ifindex"), "an interface number")?,
+        address: read_address(dir)?,
+        mtu: sysfs::require(&dir.join("mtu"), "a number of bytes")?,
+        link_state: sysfs::require(&dir.join("operstate"), "an operational state, up or down say")?,
+        speed: read_speed(dir)?,
+        phys_port_name: read_port_name(dir)?,
+        phys_switch_id: sysfs::read_as(&dir.join("phys_switch_id"), "bytes in hexadecimal")?,
+    })
+}
+
+/// IPoIB has addresses of 20 bytes, which are not Ethernet's and not an error.
+fn read_address(dir: &Path) -> Result<Option<Mac>, SysfsError> {
+    let text = sysfs::read(&dir.join("address"))?.filter(|text| text.len() <= 17);
+    if text.is_none() { Ok(None) } else { sysfs::read_as(&dir.join("address"), "a MAC address") }
+}
+
+/// A driver that does not know its speed answers -1, some 0, and some `SPEED_UNKNOWN` unsigned.
+fn read_speed(dir: &Path) -> Result<Option<u32>, SysfsError> {
+    let speed = sysfs::read_as::<i64>(&dir.join("speed"), "a number of Mbit/s, or -1")?;
+    Ok(speed.and_then(|s| u32::try_from(s).ok()).filter(|s| *s != 0 && *s != u32::MAX))
+}
+
+/// Cards that are no switch have names of their own making here (`p0` and others), so a name that
+/// is not a switch port's is none, and no error.
+fn read_port_name(dir: &Path) -> Result<Option<PhysPortName>, SysfsError> {
+    Ok(sysfs::read(&dir.join("phys_port_name"))?.and_then(|name| name.parse().ok()))
+}
+
+impl fmt::Display for Netdev {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} mtu {}", self.name, self.link_state, self.mtu)?;
+        self.speed.iter().try_for_each(|speed| write!(f, " {speed} Mbit/s"))?;
+        self.phys_port_name.iter().try_for_each(|name| write!(f, " port {name}"))?;
+        self.phys_switch_id.iter().try_for_each(|id| write!(f, " switch {id}"))
+    }
+}
+
+impl fmt::Display for LinkState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = LINK_STATES.iter().find(|(state, _)| state == self).map_or("", |(_, word)| word);
+        f.write_str(word)
+    }
+}
+
+impl FromStr for LinkState {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        LINK_STATES.iter().find(|(_, word)| *word == text).map(|(state, _)| *state).ok_or(())
+    }
+}
+
+impl fmt::Display for Mac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+impl FromStr for Mac {
+    type Err = InvalidMac;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let bytes: Option<Vec<u8>> = text.split(':').map(two_digits).collect();
+        let bytes = bytes.and_then(|bytes| bytes.try_into().ok());
+        bytes.map(Self).ok_or_else(|| InvalidMac(text.to_owned()))
+    }
+}
+
+fn two_digits(text: &str) -> Option<u8> {
+    let digits = text.len() == 2 && text.bytes().all(|b| b.is_ascii_hexdigit());
+    digits.then(|| u8::from_str_radix(text, 16).ok())?
+}
+
+impl From<Mac> for String {
+    fn from(mac: Mac) -> Self {
+        mac.to_string()
+    }
+}
+
+impl TryFrom<String> for Mac {
+    type Error = InvalidMac;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
