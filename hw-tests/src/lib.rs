@@ -1,1 +1,15 @@
 //! The simulated node, its tests and benches.
+//!
+//! ```text
+//! cli/    what a user types; one file a subcommand
+//! sim/    the host's side: kernel, initramfs, nicsim.ko, QEMU, and what became of a run
+//! guest/  the guest's side: the first process, and fixtures for cases (nicsim, namespaces, OVS, packets)
+//! cases/  the tests that run in the guest; one file a subject
+//! ```
+//!
+//! Host and guest run the same binary. The host's root file system is the guest's root (read-only, with a layer of
+//! memory on top), so a path that is right on the host is right in the guest.
+
+pub mod cli;
+pub mod guest;
+pub mod sim;

@@ -1,3 +1,7 @@
-//! See the library.
+//! Flags in, exit code out; everything else is in the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    hw_tests::cli::main()
+}

@@ -1,0 +1,3 @@
+//! The guest's side of the simulated node.
+
+pub mod init;
