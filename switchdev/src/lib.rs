@@ -6,6 +6,7 @@ pub mod inventory;
 pub mod pci;
 pub mod phys_port;
 pub mod sysfs;
+pub mod tc;
 
 pub use error::CardError;
 pub use inventory::Inventory;

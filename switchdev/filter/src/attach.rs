@@ -1,5 +1,7 @@
 //! Where a filter hangs.
 
+use std::fmt;
+
 use crate::{BlockId, IfIndex};
 
 /// Where a filter hangs: on a device's clsact qdisc or on a block that devices share.
@@ -20,6 +22,17 @@ impl Attach {
         match self {
             Self::Ingress(device) | Self::Egress(device) => Some(device),
             Self::Block(_) => None,
+        }
+    }
+}
+
+/// As `tc` takes it, with devices by number: `dev if7 ingress`, `block 22`.
+impl fmt::Display for Attach {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ingress(device) => write!(f, "dev if{device} ingress"),
+            Self::Egress(device) => write!(f, "dev if{device} egress"),
+            Self::Block(block) => write!(f, "block {block}"),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! One TC flower filter, and what names it.
 
+use std::fmt;
+
 use crate::{Action, Attach, ChainId, Cookie, EtherType, FlowerMatch, Handle, Prio};
 
 /// What names a filter in the kernel. Within one attach point the order of chain, prio and handle
@@ -14,6 +16,14 @@ pub struct FilterId {
     pub prio: Prio,
     /// Its name within the prio.
     pub handle: Handle,
+}
+
+/// As `tc` takes it, with devices by number.
+impl fmt::Display for FilterId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { attach, chain, prio, handle } = self;
+        write!(f, "{attach} chain {chain} prio {prio} handle {:#x}", handle.get())
+    }
 }
 
 /// One flower filter: which packets it takes, and what happens to them.
