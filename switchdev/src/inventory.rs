@@ -13,7 +13,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-pub use netdev::{LinkState, Mac, Netdev};
+pub use netdev::{LinkState, Netdev};
 
 use crate::error::CardError;
 use crate::eswitch::Eswitch;

@@ -1,8 +1,10 @@
 //! The kernel and the card: inventory, SR-IOV, devlink, representors, TC.
 
+pub mod devlink;
 pub mod error;
 pub mod eswitch;
 pub mod inventory;
+pub mod netlink;
 pub mod pci;
 pub mod phys_port;
 pub mod sysfs;

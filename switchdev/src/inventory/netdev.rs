@@ -4,7 +4,8 @@ use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Serialize, Serializer};
+use tc_filter::{IfIndex, Mac};
 
 use crate::phys_port::{PhysPortName, SwitchId};
 use crate::sysfs::{self, SysfsError};
@@ -15,8 +16,10 @@ pub struct Netdev {
     /// Its name in this network namespace.
     pub name: String,
     /// Its number in this network namespace.
-    pub ifindex: u32,
+    #[serde(serialize_with = "plain_number")]
+    pub ifindex: IfIndex,
     /// Its MAC address; `None` for what is not Ethernet.
+    #[serde(serialize_with = "as_text")]
     pub address: Option<Mac>,
     /// The largest packet it takes, in bytes, without the Ethernet header.
     pub mtu: u32,
@@ -60,16 +63,6 @@ const LINK_STATES: [(LinkState, &str); 7] = [
     (LinkState::Up, "up"),
 ];
 
-/// A 48-bit Ethernet address.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
-pub struct Mac(pub [u8; 6]);
-
-/// The text is no MAC address.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("MAC address {0:?} is not six hexadecimal bytes such as 02:00:00:00:00:01")]
-pub struct InvalidMac(pub String);
-
 /// All netdevs in the directory `net`, by name. A netdev that goes while it is read is left out.
 pub(super) fn scan(net: &Path) -> Result<Vec<Netdev>, SysfsError> {
     let mut netdevs = Vec::new();
@@ -87,7 +80,7 @@ pub(super) fn scan(net: &Path) -> Result<Vec<Netdev>, SysfsError> {
 pub(crate) fn read(dir: &Path, name: &str) -> Result<Netdev, SysfsError> {
     Ok(Netdev {
         name: name.to_owned(),
-        ifindex: sysfs::require(&dir.join("ifindex"), "an interface number")?,
+        ifindex: IfIndex(sysfs::require(&dir.join("ifindex"), "an interface number")?),
         address: read_address(dir)?,
         mtu: sysfs::require(&dir.join("mtu"), "a number of bytes")?,
         link_state: sysfs::require(&dir.join("operstate"), "an operational state, up or down say")?,
@@ -139,38 +132,10 @@ impl FromStr for LinkState {
     }
 }
 
-impl fmt::Display for Mac {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, e, g] = self.0;
-        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
-    }
+fn plain_number<S: Serializer>(ifindex: &IfIndex, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u32(ifindex.0)
 }
 
-impl FromStr for Mac {
-    type Err = InvalidMac;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let bytes: Option<Vec<u8>> = text.split(':').map(two_digits).collect();
-        let bytes = bytes.and_then(|bytes| bytes.try_into().ok());
-        bytes.map(Self).ok_or_else(|| InvalidMac(text.to_owned()))
-    }
-}
-
-fn two_digits(text: &str) -> Option<u8> {
-    let digits = text.len() == 2 && text.bytes().all(|b| b.is_ascii_hexdigit());
-    digits.then(|| u8::from_str_radix(text, 16).ok())?
-}
-
-impl From<Mac> for String {
-    fn from(mac: Mac) -> Self {
-        mac.to_string()
-    }
-}
-
-impl TryFrom<String> for Mac {
-    type Error = InvalidMac;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
-    }
+fn as_text<S: Serializer>(mac: &Option<Mac>, serializer: S) -> Result<S::Ok, S::Error> {
+    mac.map(|mac| mac.to_string()).serialize(serializer)
 }

@@ -1,0 +1,53 @@
+//! Numbers of `linux/devlink.h`.
+
+pub(super) const CMD_GET: u8 = 1;
+pub(super) const CMD_PORT_GET: u8 = 5;
+pub(super) const CMD_PORT_SET: u8 = 6;
+pub(super) const CMD_ESWITCH_GET: u8 = 29;
+pub(super) const CMD_ESWITCH_SET: u8 = 30;
+pub(super) const CMD_INFO_GET: u8 = 51;
+pub(super) const CMD_HEALTH_REPORTER_GET: u8 = 52;
+pub(super) const CMD_HEALTH_REPORTER_RECOVER: u8 = 54;
+pub(super) const CMD_RATE_GET: u8 = 74;
+pub(super) const CMD_RATE_SET: u8 = 75;
+pub(super) const CMD_RATE_NEW: u8 = 76;
+pub(super) const CMD_RATE_DEL: u8 = 77;
+
+pub(super) const BUS_NAME: u16 = 1;
+pub(super) const DEV_NAME: u16 = 2;
+pub(super) const PORT_INDEX: u16 = 3;
+pub(super) const PORT_NETDEV_IFINDEX: u16 = 6;
+pub(super) const PORT_NETDEV_NAME: u16 = 7;
+pub(super) const ESWITCH_MODE: u16 = 25;
+pub(super) const ESWITCH_INLINE_MODE: u16 = 26;
+pub(super) const ESWITCH_ENCAP_MODE: u16 = 62;
+pub(super) const PORT_FLAVOUR: u16 = 77;
+pub(super) const PORT_NUMBER: u16 = 78;
+pub(super) const INFO_DRIVER_NAME: u16 = 98;
+pub(super) const INFO_SERIAL_NUMBER: u16 = 99;
+pub(super) const INFO_VERSION_FIXED: u16 = 100;
+pub(super) const INFO_VERSION_RUNNING: u16 = 101;
+pub(super) const INFO_VERSION_STORED: u16 = 102;
+pub(super) const INFO_VERSION_NAME: u16 = 103;
+pub(super) const INFO_VERSION_VALUE: u16 = 104;
+pub(super) const HEALTH_REPORTER: u16 = 114;
+pub(super) const HEALTH_REPORTER_NAME: u16 = 115;
+pub(super) const HEALTH_REPORTER_STATE: u16 = 116;
+pub(super) const HEALTH_REPORTER_ERR_COUNT: u16 = 117;
+pub(super) const HEALTH_REPORTER_RECOVER_COUNT: u16 = 118;
+pub(super) const HEALTH_REPORTER_AUTO_RECOVER: u16 = 121;
+pub(super) const PORT_PCI_PF_NUMBER: u16 = 127;
+pub(super) const PORT_PCI_VF_NUMBER: u16 = 128;
+pub(super) const PORT_FUNCTION: u16 = 145;
+pub(super) const INFO_BOARD_SERIAL_NUMBER: u16 = 146;
+pub(super) const PORT_EXTERNAL: u16 = 149;
+pub(super) const PORT_CONTROLLER_NUMBER: u16 = 150;
+pub(super) const PORT_PCI_SF_NUMBER: u16 = 164;
+pub(super) const RATE_TX_SHARE: u16 = 166;
+pub(super) const RATE_TX_MAX: u16 = 167;
+pub(super) const RATE_NODE_NAME: u16 = 168;
+pub(super) const RATE_PARENT_NODE_NAME: u16 = 169;
+
+pub(super) const PORT_FUNCTION_HW_ADDR: u16 = 1;
+pub(super) const PORT_FUNCTION_STATE: u16 = 2;
+pub(super) const PORT_FUNCTION_OPSTATE: u16 = 3;
