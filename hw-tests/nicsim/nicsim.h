@@ -21,8 +21,8 @@
 #include <net/devlink.h>
 
 #define NICSIM_NAME	"nicsim"
-/* igb has 7 VFs; one more costs nothing. */
-#define NICSIM_MAX_VFS	8
+/* As many as igb offers on the same hardware. */
+#define NICSIM_MAX_VFS	7
 #define NICSIM_UPLINK	0xffff
 #define NICSIM_MAX_MTU	9000
 
@@ -75,10 +75,9 @@ struct nicsim_vport {
 	struct net_device __rcu *rep;
 
 	struct nicsim_vf_config cfg;
-	struct pci_dev *vf_pdev;	/* while bound to nicsim */
+	bool fn_active;			/* devlink port function state; rtnl */
 	struct devlink_port dl_port;
-	bool dl_port_registered;
-	bool fn_active;			/* devlink port function state */
+	struct delayed_work rep_work;	/* registers a representor late */
 	void *flow;			/* for the data plane */
 };
 
@@ -98,15 +97,16 @@ struct nicsim_knobs {
 	u32 capacity;			/* filters; 0 means no limit */
 	u32 insert_latency_us;		/* slept at each insertion */
 	u32 insert_fail_nth;		/* see nicsim_insert_fault() */
-	u32 vf_slow_ms;
-	u32 rep_rename_late_ms;
-	u32 eswitch_fail;
+	u32 vf_slow_ms;			/* a VF's netdev appears that late */
+	u32 rep_slow_ms;		/* so does a representor */
+	u32 eswitch_fail;		/* the next n mode changes fail */
 	bool eswitch_busy;
+	bool rep_unnamed;		/* representors appear as eth%d */
 	bool fw_hang;
 	bool link_down;
 };
 
-/* One PF is one NIC. It is the devlink instance's private part. */
+/* One PF is one NIC. */
 struct nicsim {
 	struct pci_dev *pdev;
 	struct devlink *devlink;
@@ -125,7 +125,6 @@ struct nicsim {
 	struct nicsim_vport vf[NICSIM_MAX_VFS];
 
 	void *flow;			/* for the data plane */
-	struct nicsim_control *control;	/* for the control plane */
 };
 
 static inline bool nicsim_is_switchdev(const struct nicsim *nic)
@@ -156,7 +155,8 @@ static inline bool nicsim_is_uplink(const struct nicsim_vport *vport)
 
 /*
  * At probe, before any netdev of the NIC is registered, with debugfs in place;
- * and after the last one is unregistered. Devlink lock held, rtnl not held.
+ * and after the last one is unregistered, when the whole debugfs directory is
+ * gone already. Devlink lock held, rtnl not held.
  */
 int nicsim_flow_init(struct nicsim *nic);
 void nicsim_flow_exit(struct nicsim *nic);
