@@ -9,12 +9,18 @@ use clap::Subcommand;
 pub(super) enum Guest {
     /// Be the guest's first process: mount, run the job, report, power off.
     Init,
+    /// Run cases and report them as lines of JSON.
+    Cases {
+        /// Their names.
+        names: Vec<String>,
+    },
 }
 
 impl Guest {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         match self {
             Self::Init => crate::guest::init::main(),
+            Self::Cases { names } => crate::guest::runner::run(&names).map(|()| ExitCode::SUCCESS),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod guest;
 mod sim;
+mod sim_test;
 
 use std::process::ExitCode;
 

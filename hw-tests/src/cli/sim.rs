@@ -1,12 +1,14 @@
 //! `hw-tests sim`: the simulated node by hand.
 
 use std::io::Write;
+use std::ops::ControlFlow;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
 
+use super::sim_test::TestArgs;
 use crate::sim::job::{Job, Terminal};
 use crate::sim::kernel::Flavour;
 use crate::sim::node::{self, Node, Run, Stream};
@@ -22,6 +24,11 @@ pub(super) enum Sim {
     Run(RunArgs),
     /// Boot a node and give an interactive shell in it; leaving the shell powers it off.
     Shell(NodeArgs),
+    /// Run the cases that need a node, many in one boot.
+    ///
+    /// Prints a line for each case and ends with `N passed, N failed, N skipped`. A case that takes the guest down has failed,
+    /// and the others run on a fresh one.
+    Test(TestArgs),
 }
 
 /// What kind of node.
@@ -53,6 +60,7 @@ impl Sim {
         match self {
             Self::Run(args) => run(&args),
             Self::Shell(args) => shell(&args),
+            Self::Test(args) => args.run(),
         }
     }
 }
@@ -81,13 +89,14 @@ fn shell(args: &NodeArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// The guest's streams are ours. A reader that went away is no reason to stop the run.
-fn pass_through(stream: Stream, bytes: &[u8]) {
+fn pass_through(stream: Stream, bytes: &[u8]) -> ControlFlow<()> {
     let _ = match stream {
         Stream::Stdout => {
             std::io::stdout().write_all(bytes).and_then(|()| std::io::stdout().flush())
         }
         Stream::Stderr => std::io::stderr().write_all(bytes),
     };
+    ControlFlow::Continue(())
 }
 
 fn conclude(outcome: &node::Outcome) -> ExitCode {

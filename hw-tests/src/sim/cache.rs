@@ -1,12 +1,14 @@
 //! The cache directory: `$LINERATE_CACHE`, else `~/.cache/linerate`.
 //!
 //! An entry is made in a directory of its own and renamed into place, so that a build that was killed leaves no half
-//! entry behind, and two builds at once do no harm: the first to finish wins.
+//! entry behind; and under a lock, so that of two processes that need it one makes it and the other waits.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+
+use super::progress;
 
 /// The cache directory, made if it is not there.
 pub fn dir() -> anyhow::Result<PathBuf> {
@@ -31,24 +33,30 @@ pub fn entry(
     if place.exists() {
         return Ok(place);
     }
-    let parent = place.parent().context("a cache entry has a parent directory")?;
-    fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
-    let scratch = tempfile::Builder::new().prefix(".making-").tempdir_in(parent)?;
-    build(scratch.path())?;
-    publish(scratch, &place)?;
+    let _lock = lock(name)?;
+    if place.exists() {
+        return Ok(place);
+    }
+    let scratch = dir()?.join(format!(".making-{name}"));
+    // Left by a build that was killed: nobody else makes it while we hold the lock.
+    if scratch.exists() {
+        fs::remove_dir_all(&scratch)
+            .with_context(|| format!("cannot remove {}", scratch.display()))?;
+    }
+    fs::create_dir(&scratch).with_context(|| format!("cannot make {}", scratch.display()))?;
+    build(&scratch)?;
+    fs::rename(&scratch, &place)
+        .with_context(|| format!("cannot put {} in place", place.display()))?;
     Ok(place)
 }
 
-fn publish(scratch: tempfile::TempDir, place: &Path) -> anyhow::Result<()> {
-    match fs::rename(scratch.path(), place) {
-        Ok(()) => {
-            // Renamed away: there is nothing left to remove.
-            let _ = scratch.keep();
-            Ok(())
-        }
-        Err(_) if place.exists() => Ok(()),
-        Err(error) => {
-            Err(error).with_context(|| format!("cannot put {} in place", place.display()))
-        }
+/// Held while an entry is made; the kernel lets it go when we die.
+fn lock(name: &str) -> anyhow::Result<File> {
+    let path = dir()?.join(format!(".lock-{name}"));
+    let file = File::create(&path).with_context(|| format!("cannot open {}", path.display()))?;
+    if file.try_lock().is_err() {
+        progress::say(&format!("waiting for another process that makes {name}"));
+        file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
     }
+    Ok(file)
 }

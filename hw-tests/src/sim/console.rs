@@ -7,7 +7,8 @@ pub const TAIL_LINES: usize = 30;
 const PANICS: [&str; 2] = ["Kernel panic - not syncing", "Oops: "];
 
 /// What a healthy run never logs. Case matters: "BUG:" is the kernel's, "bug" is anybody's.
-const COMPLAINTS: [&str; 12] = [
+const COMPLAINTS: [&str; 13] = [
+    "Kernel panic",
     "WARNING: ",
     "BUG: ",
     "kernel BUG at ",
@@ -37,6 +38,22 @@ pub fn complaints(log: &str) -> Vec<&str> {
 fn is_complaint(line: &str) -> bool {
     COMPLAINTS.iter().any(|sign| line.contains(sign))
         && !line.contains("kmemleak: Kernel memory leak detector initialized")
+}
+
+/// What to show of a log: from the first complaint on, or else the last lines.
+#[must_use]
+pub fn excerpt(log: &str) -> String {
+    let lines: Vec<&str> = log.lines().collect();
+    match lines.iter().position(|line| is_complaint(line)) {
+        // The line before often names the cause, as with KASAN's rulers.
+        Some(first) => lines[first.saturating_sub(1)..]
+            .iter()
+            .take(TAIL_LINES)
+            .copied()
+            .collect::<Vec<_>>()
+            .join("\n"),
+        None => tail(log),
+    }
 }
 
 /// The last lines of a console, where the reason of an end is.
@@ -77,6 +94,13 @@ mod tests {
             .is_empty()
         );
         assert_eq!(complaints("kmemleak: 2 new suspected memory leaks").len(), 1);
+    }
+
+    #[test]
+    fn an_excerpt_begins_where_the_trouble_does() {
+        let rest = (0..100).map(|n| n.to_string()).collect::<Vec<_>>().join("\n");
+        assert!(excerpt(&format!("{rest}\nBUG: it\n{rest}")).starts_with("99\nBUG: it\n0\n"));
+        assert_eq!(excerpt(&rest), tail(&rest));
     }
 
     #[test]

@@ -17,4 +17,5 @@ pub mod module;
 pub mod node;
 pub mod process;
 pub mod progress;
+pub mod suite;
 pub mod watch;

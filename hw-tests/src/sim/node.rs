@@ -5,6 +5,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
+use std::ops::ControlFlow;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -53,6 +54,9 @@ pub enum Stream {
     Stderr,
 }
 
+/// Takes what the command writes, as it comes; `Break` ends the run.
+pub type Sink<'a> = dyn FnMut(Stream, &[u8]) -> ControlFlow<()> + 'a;
+
 /// What became of a run.
 #[derive(Debug)]
 pub struct Outcome {
@@ -88,10 +92,7 @@ impl Outcome {
     #[must_use]
     pub fn failure_report(&self) -> Option<String> {
         let what = self.ending.failure()?;
-        Some(format!(
-            "{what}\n--- last lines of the console\n{}\n---",
-            console::tail(&self.console)
-        ))
+        Some(format!("{what}\n--- console\n{}\n---", console::excerpt(&self.console)))
     }
 
     /// A line about the time it took.
@@ -147,7 +148,7 @@ impl Node {
     }
 
     /// Boots, runs the job, powers off. Call it from a thread that lives as long: QEMU ends with the thread that started it.
-    pub fn run(&self, run: &Run, sink: &mut dyn FnMut(Stream, &[u8])) -> anyhow::Result<Outcome> {
+    pub fn run(&self, run: &Run, sink: &mut Sink<'_>) -> anyhow::Result<Outcome> {
         let dir = tempfile::Builder::new()
             .prefix("linerate-")
             .tempdir()
@@ -279,19 +280,26 @@ impl Ports {
         qemu: &mut Qemu,
         watch: &mut Watch,
         log: &mut Vec<u8>,
-        sink: &mut dyn FnMut(Stream, &[u8]),
+        sink: &mut Sink<'_>,
     ) -> anyhow::Result<Option<Ending>> {
         let mut early = None;
         while early.is_none() && !qemu.ended()? {
-            match self.messages.recv_timeout(TICK) {
+            let flow = match self.messages.recv_timeout(TICK) {
                 Ok(message) => take(message, watch, log, sink),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => std::thread::sleep(TICK),
-            }
-            early = watch.overdue(Instant::now());
+                Err(RecvTimeoutError::Timeout) => ControlFlow::Continue(()),
+                Err(RecvTimeoutError::Disconnected) => {
+                    std::thread::sleep(TICK);
+                    ControlFlow::Continue(())
+                }
+            };
+            early =
+                if flow.is_break() { Some(Ending::Stopped) } else { watch.overdue(Instant::now()) };
         }
         qemu.end();
-        self.finish().for_each(|message| take(message, watch, log, sink));
+        for message in self.finish() {
+            // It has ended: there is nothing left to break off.
+            let _ = take(message, watch, log, sink);
+        }
         Ok(early)
     }
 
@@ -313,13 +321,14 @@ fn take(
     message: Message,
     watch: &mut Watch,
     log: &mut Vec<u8>,
-    sink: &mut dyn FnMut(Stream, &[u8]),
-) {
+    sink: &mut Sink<'_>,
+) -> ControlFlow<()> {
     match message {
         Message::Console(bytes) => log.extend(bytes),
-        Message::Output(stream, bytes) => sink(stream, &bytes),
+        Message::Output(stream, bytes) => return sink(stream, &bytes),
         Message::Event(event) => watch.take(event, Instant::now()),
     }
+    ControlFlow::Continue(())
 }
 
 fn serve(name: &str, listener: &UnixListener, sender: &Sender<Message>) {

@@ -25,6 +25,8 @@ pub enum Ending {
     TimedOut(Duration),
     /// The guest stopped answering; the text says when.
     Hung(&'static str),
+    /// We ended it, because there was nothing more to learn.
+    Stopped,
     /// QEMU ended without a word from the guest; the text is its own.
     QemuEnded(String),
 }
@@ -35,7 +37,7 @@ impl Ending {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Exited(code) => *code,
-            Self::NotSetUp(_) => exit::FAILED,
+            Self::NotSetUp(_) | Self::Stopped => exit::FAILED,
             Self::Panicked => exit::PANIC,
             Self::TimedOut(_) => exit::TIMEOUT,
             Self::Hung(_) => exit::HANG,
@@ -47,7 +49,7 @@ impl Ending {
     #[must_use]
     pub fn failure(&self) -> Option<String> {
         match self {
-            Self::Exited(_) => None,
+            Self::Exited(_) | Self::Stopped => None,
             Self::NotSetUp(why) => Some(format!("the guest could not be set up: {why}")),
             Self::Panicked => Some("kernel panic in the guest".to_owned()),
             Self::TimedOut(limit) => {

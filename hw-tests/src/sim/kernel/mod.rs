@@ -1,5 +1,7 @@
 //! The kernels the node boots: Debian's as users have it, and our own small one, plain or with debug checks.
 
+mod fragment;
+mod own;
 mod stock;
 
 use std::fs;
@@ -32,6 +34,12 @@ impl Flavour {
             Self::Debug => "debug",
         }
     }
+
+    /// The flavour of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Stock, Self::Own, Self::Debug].into_iter().find(|flavour| flavour.name() == name)
+    }
 }
 
 impl std::fmt::Display for Flavour {
@@ -60,7 +68,7 @@ impl Kernel {
     pub fn prepare(flavour: Flavour) -> anyhow::Result<Self> {
         match flavour {
             Flavour::Stock => stock::prepare(),
-            Flavour::Own | Flavour::Debug => anyhow::bail!("the {flavour} kernel is not there yet"),
+            Flavour::Own | Flavour::Debug => own::prepare(flavour),
         }
     }
 
