@@ -3,6 +3,7 @@
 //! Each variant names the thing asked for, what was found, and the remedy. What the kernel or a
 //! driver says for itself (an errno, an extended-acknowledgement sentence) is kept word for word.
 
+use crate::netlink::NetlinkError;
 use crate::pci::PciAddress;
 use crate::phys_port::VfIndex;
 use crate::sysfs::SysfsError;
@@ -13,6 +14,15 @@ pub enum CardError {
     /// Sysfs could not be read or written.
     #[error(transparent)]
     Sysfs(#[from] SysfsError),
+    /// The kernel or the driver refused a netlink request.
+    #[error(transparent)]
+    Netlink(#[from] NetlinkError),
+    /// No link has this name or number.
+    #[error("no netdev {netdev:?} in this network namespace: ip link lists those there are")]
+    NoSuchNetdev {
+        /// The name asked for.
+        netdev: String,
+    },
     /// No PF has this address or netdev.
     #[error("no PF {asked:?} on this node: {}", choices(.known))]
     NoSuchPf {
@@ -40,6 +50,62 @@ pub enum CardError {
         /// The PF.
         pf: String,
     },
+    /// The PF has fewer VFs.
+    #[error("PF {pf} has no VF {vf}: {}", vfs_present(*.present))]
+    NoSuchVf {
+        /// The PF.
+        pf: String,
+        /// The VF asked for.
+        vf: VfIndex,
+        /// How many there are.
+        present: usize,
+    },
+    /// The kernel took a VF's setting and the driver reports another.
+    #[error("{pf}: VF {vf} was to be set to {wanted}, and the driver reports {found}")]
+    VfNotApplied {
+        /// The PF.
+        pf: String,
+        /// The VF.
+        vf: VfIndex,
+        /// The setting.
+        wanted: String,
+        /// What the driver reports.
+        found: String,
+    },
+    /// A netdev's feature that the driver cannot switch.
+    #[error(
+        "{netdev}: {feature} is fixed, it cannot be switched {wanted}: the driver does not \
+         support it, or not in this e-switch mode"
+    )]
+    FeatureFixed {
+        /// The netdev.
+        netdev: String,
+        /// The feature.
+        feature: String,
+        /// `on` or `off`.
+        wanted: &'static str,
+    },
+    /// The kernel took a netdev's feature and the driver did not switch it.
+    #[error(
+        "{netdev}: {feature} was to be switched {wanted}, the kernel said yes and the driver did \
+         not do it: remove the filters that are offloaded, and see the kernel log"
+    )]
+    FeatureNotApplied {
+        /// The netdev.
+        netdev: String,
+        /// The feature.
+        feature: String,
+        /// `on` or `off`.
+        wanted: &'static str,
+    },
+}
+
+fn vfs_present(present: usize) -> String {
+    match present {
+        0 => "it has none, create them first".to_owned(),
+        1 => "it has only VF 0".to_owned(),
+        n => format!("it has VFs 0 to {}", n - 1),
+    }
 }
 
 fn choices(known: &[String]) -> String {

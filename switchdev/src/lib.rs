@@ -3,7 +3,9 @@
 pub mod devlink;
 pub mod error;
 pub mod eswitch;
+pub mod ethtool;
 pub mod inventory;
+pub mod link;
 pub mod netlink;
 pub mod pci;
 pub mod phys_port;
