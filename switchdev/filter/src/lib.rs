@@ -6,6 +6,8 @@
 //! these values, `switchdev::tc` carries them to the kernel and back.
 
 pub mod action;
+#[cfg(any(test, feature = "any"))]
+pub mod any;
 mod attach;
 mod cookie;
 mod filter;
@@ -15,6 +17,7 @@ mod mask;
 mod number;
 
 pub mod key;
+pub mod text;
 
 pub use action::Action;
 pub use attach::Attach;
@@ -28,3 +31,4 @@ pub use number::{
     BlockId, ChainId, CtZone, EtherType, Handle, IfIndex, IpProto, OutOfRange, Pcp, Prio,
     TunnelKeyId, VlanId,
 };
+pub use text::{FilterText, IfNames, Numbered, TextError};

@@ -55,13 +55,13 @@ impl PortRange {
 
     /// The lowest port.
     #[must_use]
-    pub fn min(self) -> u16 {
+    pub fn first(self) -> u16 {
         self.min
     }
 
     /// The highest port.
     #[must_use]
-    pub fn max(self) -> u16 {
+    pub fn last(self) -> u16 {
         self.max
     }
 }
