@@ -126,7 +126,7 @@ int nicsim_get_vf_config(struct net_device *dev, int vf,
 
 /* rep.c: devlink lock held, rtnl not held. */
 int nicsim_rep_create(struct nicsim_vport *vport);
-void nicsim_rep_destroy(struct nicsim_vport *vport);
+void nicsim_reps_destroy(struct nicsim *nic, u16 count);
 void nicsim_rep_appear(struct work_struct *work);
 bool nicsim_is_rep(const struct net_device *dev);
 

@@ -14,12 +14,6 @@ static void nicsim_set_mode(struct nicsim *nic, enum devlink_eswitch_mode mode)
 	nicsim_carrier_update_all(nic);
 }
 
-static void nicsim_destroy_reps(struct nicsim *nic, u16 count)
-{
-	while (count--)
-		nicsim_rep_destroy(&nic->vf[count]);
-}
-
 static int nicsim_create_reps(struct nicsim *nic)
 {
 	u16 i;
@@ -28,7 +22,7 @@ static int nicsim_create_reps(struct nicsim *nic)
 	for (i = 0; i < nic->num_vfs; i++) {
 		err = nicsim_rep_create(&nic->vf[i]);
 		if (err) {
-			nicsim_destroy_reps(nic, i);
+			nicsim_reps_destroy(nic, i);
 			return err;
 		}
 	}
@@ -58,7 +52,7 @@ static int nicsim_to_switchdev(struct nicsim *nic)
 
 static void nicsim_to_legacy(struct nicsim *nic)
 {
-	nicsim_destroy_reps(nic, nic->num_vfs);
+	nicsim_reps_destroy(nic, nic->num_vfs);
 	nicsim_leave_switchdev(nic);
 }
 
@@ -87,7 +81,7 @@ static void nicsim_reset_vports(struct nicsim *nic)
 void nicsim_eswitch_disable_vfs(struct nicsim *nic)
 {
 	if (nicsim_is_switchdev(nic))
-		nicsim_destroy_reps(nic, nic->num_vfs);
+		nicsim_reps_destroy(nic, nic->num_vfs);
 	nic->num_vfs = 0;
 	nicsim_reset_vports(nic);
 }

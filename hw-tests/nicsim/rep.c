@@ -114,19 +114,41 @@ int nicsim_rep_create(struct nicsim_vport *vport)
 	return err;
 }
 
-void nicsim_rep_destroy(struct nicsim_vport *vport)
+/* Off the air; its filters go first. The caller unregisters what is queued. */
+static void nicsim_rep_retire(struct nicsim_vport *vport,
+			      struct list_head *queue)
 {
-	struct net_device *dev;
+	struct net_device *dev = rtnl_dereference(vport->rep);
 
-	cancel_delayed_work_sync(&vport->rep_work);
+	if (!dev)
+		return;
+	nicsim_flow_vport_gone(vport);
+	RCU_INIT_POINTER(vport->rep, NULL);
+	unregister_netdevice_queue(dev, queue);
+}
+
+/* Together, because each unregistration alone waits for RCU. */
+static void nicsim_reps_unregister(struct nicsim *nic, u16 count)
+{
+	LIST_HEAD(queue);
+	u16 i;
+
 	rtnl_lock();
-	dev = rtnl_dereference(vport->rep);
-	if (dev) {
-		nicsim_flow_vport_gone(vport);
-		RCU_INIT_POINTER(vport->rep, NULL);
-		unregister_netdevice(dev);
-	}
-	nicsim_carrier_update(vport);
+	for (i = 0; i < count; i++)
+		nicsim_rep_retire(&nic->vf[i], &queue);
+	unregister_netdevice_many(&queue);
+	nicsim_carrier_update_all(nic);
 	rtnl_unlock();
-	nicsim_port_unregister(vport);
+}
+
+/* The representors of the first count VFs. */
+void nicsim_reps_destroy(struct nicsim *nic, u16 count)
+{
+	u16 i;
+
+	for (i = 0; i < count; i++)
+		cancel_delayed_work_sync(&nic->vf[i].rep_work);
+	nicsim_reps_unregister(nic, count);
+	for (i = 0; i < count; i++)
+		nicsim_port_unregister(&nic->vf[i]);
 }
