@@ -6,6 +6,7 @@
 use crate::netlink::NetlinkError;
 use crate::pci::PciAddress;
 use crate::phys_port::VfIndex;
+use crate::representor::NoRepresentor;
 use crate::sysfs::SysfsError;
 
 /// An answer from the card's side of this crate that is not the one asked for.
@@ -59,6 +60,16 @@ pub enum CardError {
         vf: VfIndex,
         /// How many there are.
         present: usize,
+    },
+    /// A VF has no representor in this network namespace.
+    #[error("PF {pf}: VF {vf} has no representor: {why}")]
+    NoRepresentor {
+        /// The PF.
+        pf: String,
+        /// The VF.
+        vf: VfIndex,
+        /// Why.
+        why: NoRepresentor,
     },
     /// The kernel took a VF's setting and the driver reports another.
     #[error("{pf}: VF {vf} was to be set to {wanted}, and the driver reports {found}")]

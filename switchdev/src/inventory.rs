@@ -13,6 +13,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+pub(crate) use netdev::all as all_netdevs;
 pub use netdev::{LinkState, Netdev};
 
 use crate::error::CardError;

@@ -9,6 +9,7 @@ pub mod link;
 pub mod netlink;
 pub mod pci;
 pub mod phys_port;
+pub mod representor;
 pub mod sysfs;
 pub mod tc;
 

@@ -33,6 +33,12 @@ impl PciAddress {
     pub fn new(domain: u32, bus: u8, device: u8, function: u8) -> Option<Self> {
         (device < 32 && function < 8).then_some(Self { domain, bus, device, function })
     }
+
+    /// The function's number within its device, 0 to 7.
+    #[must_use]
+    pub fn function(self) -> u8 {
+        self.function
+    }
 }
 
 impl fmt::Display for PciAddress {

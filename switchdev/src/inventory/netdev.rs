@@ -8,7 +8,8 @@ use serde::{Serialize, Serializer};
 use tc_filter::{IfIndex, Mac};
 
 use crate::phys_port::{PhysPortName, SwitchId};
-use crate::sysfs::{self, SysfsError};
+use crate::representor::PlacedNetdev;
+use crate::sysfs::{self, Sysfs, SysfsError};
 
 /// A network interface.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -63,17 +64,30 @@ const LINK_STATES: [(LinkState, &str); 7] = [
     (LinkState::Up, "up"),
 ];
 
-/// All netdevs in the directory `net`, by name. A netdev that goes while it is read is left out.
+/// All netdevs in the directory `net`, by name. A netdev that goes while it is read is left out,
+/// and so is what is no directory: `class/net` holds bonding's control file too.
 pub(super) fn scan(net: &Path) -> Result<Vec<Netdev>, SysfsError> {
     let mut netdevs = Vec::new();
     for name in sysfs::list(net)? {
         let dir = net.join(&name);
+        if !dir.is_dir() {
+            continue;
+        }
         match read(&dir, &name) {
             Err(_) if !dir.exists() => {}
             netdev => netdevs.push(netdev?),
         }
     }
     Ok(netdevs)
+}
+
+/// All netdevs of this network namespace, with the PCI functions they are on.
+pub(crate) fn all(sysfs: &Sysfs) -> Result<Vec<PlacedNetdev>, SysfsError> {
+    let place = |netdev: Netdev| {
+        let device = sysfs::link_name(&sysfs.net_device(&netdev.name).join("device"))?;
+        Ok(PlacedNetdev { netdev, parent: device.and_then(|name| name.parse().ok()) })
+    };
+    scan(&sysfs.net_devices())?.into_iter().map(place).collect()
 }
 
 /// The netdev whose directory is `dir`.
