@@ -145,16 +145,18 @@ pub enum Action {
     DecMplsTtl,
     /// `dec_ttl` and `dec_ttl(id,...)`: one off the TTL, or to these controllers when it runs out.
     DecTtl {
-        /// Controller ids; empty is plain `dec_ttl`, which means id 0.
-        controllers: Vec<u16>,
+        /// Controller ids; plain `dec_ttl` has no list and tells controller 0, `dec_ttl()` tells nobody.
+        controllers: Option<Vec<u16>>,
     },
     /// `dec_nsh_ttl`.
     DecNshTtl,
 
     /// `push_vlan:ethertype`.
     PushVlan(u16),
-    /// `strip_vlan` (`pop_vlan`).
+    /// `pop_vlan`.
     PopVlan,
+    /// `strip_vlan`: what OpenFlow 1.0 calls `pop_vlan`.
+    StripVlan,
     /// `push_mpls:ethertype`.
     PushMpls(u16),
     /// `pop_mpls:ethertype`: what follows the label is this.
@@ -374,7 +376,7 @@ pub enum NatDirection {
 }
 
 /// `controller(...)`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Controller {
     /// Bytes of the packet; 65535, the default, is all of it.
     pub max_len: u16,
@@ -388,6 +390,26 @@ pub struct Controller {
     pub pause: bool,
     /// The meter that limits the packets.
     pub meter: Option<MeterId>,
+}
+
+impl Controller {
+    /// The packet-in reason of an action, which OVS does not print.
+    pub const REASON_ACTION: u8 = 1;
+    /// The whole packet, which OVS does not print.
+    pub const WHOLE_PACKET: u16 = u16::MAX;
+}
+
+impl Default for Controller {
+    fn default() -> Self {
+        Controller {
+            max_len: Self::WHOLE_PACKET,
+            id: 0,
+            reason: Self::REASON_ACTION,
+            userdata: Vec::new(),
+            pause: false,
+            meter: None,
+        }
+    }
 }
 
 /// `learn(...)`: installs a rule made from the packet.

@@ -160,7 +160,7 @@ pub enum Notation {
 /// What is known of a field; see [`Field::info`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FieldInfo {
-    /// The name, without the number in `reg0`, `xreg0`, `xxreg0`, `tun_metadata0` and `nsh_c1`.
+    /// The name in `set_field`, without the number in `reg0`, `xreg0`, `xxreg0`, `tun_metadata0` and `nsh_c1`.
     pub name: &'static str,
     /// How many bits the field has; for `tun_metadata` the most that we keep (an option may have 124 bytes).
     pub bits: u16,
@@ -217,7 +217,7 @@ impl Field {
             Field::CtTpSrc => row("ct_tp_src", 16, Any, P::Ct, Ro, N::Decimal),
             Field::CtTpDst => row("ct_tp_dst", 16, Any, P::Ct, Ro, N::Decimal),
             Field::PacketType => row("packet_type", 32, Exact, P::None, Ro, N::PacketType),
-            Field::EthType => row("dl_type", 16, Exact, P::Ethernet, Ro, N::Hex),
+            Field::EthType => row("eth_type", 16, Exact, P::Ethernet, Ro, N::Hex),
             Field::Reg(_) => row("reg", 32, Any, P::None, Rw, N::Hex),
             Field::XReg(_) => row("xreg", 64, Any, P::None, Rw, N::Hex),
             Field::XxReg(_) => row("xxreg", 128, Any, P::None, Rw, N::Hex),
@@ -242,10 +242,10 @@ impl Field {
             Field::InPort => row("in_port", 16, Exact, P::None, Rw, N::Port),
             Field::InPortOxm => row("in_port_oxm", 32, Exact, P::None, Rw, N::Port),
             Field::VlanTci => row("vlan_tci", 16, Any, P::Ethernet, Rw, N::Hex),
-            Field::VlanVid => row("vlan_vid", 13, Any, P::Ethernet, Rw, N::Decimal),
+            Field::VlanVid => row("vlan_vid", 12, Any, P::Ethernet, Rw, N::Decimal),
             Field::VlanPcp => row("vlan_pcp", 3, Exact, P::Vlan, Rw, N::Decimal),
-            Field::EthSrc => row("dl_src", 48, Any, P::Ethernet, Rw, N::Mac),
-            Field::EthDst => row("dl_dst", 48, Any, P::Ethernet, Rw, N::Mac),
+            Field::EthSrc => row("eth_src", 48, Any, P::Ethernet, Rw, N::Mac),
+            Field::EthDst => row("eth_dst", 48, Any, P::Ethernet, Rw, N::Mac),
             Field::Ipv6Src => row("ipv6_src", 128, Any, P::Ipv6, Rw, N::Ipv6),
             Field::Ipv6Dst => row("ipv6_dst", 128, Any, P::Ipv6, Rw, N::Ipv6),
             Field::Ipv6Label => row("ipv6_label", 20, Any, P::Ipv6, Rw, N::Hex),
@@ -258,8 +258,8 @@ impl Field {
             Field::NshSpi => row("nsh_spi", 24, Exact, P::Nsh, Rw, N::Hex),
             Field::NshSi => row("nsh_si", 8, Exact, P::Nsh, Rw, N::Decimal),
             Field::NshC(_) => row("nsh_c", 32, Any, P::Nsh, Rw, N::Hex),
-            Field::IpSrc => row("nw_src", 32, Any, P::Ipv4, Rw, N::Ipv4),
-            Field::IpDst => row("nw_dst", 32, Any, P::Ipv4, Rw, N::Ipv4),
+            Field::IpSrc => row("ip_src", 32, Any, P::Ipv4, Rw, N::Ipv4),
+            Field::IpDst => row("ip_dst", 32, Any, P::Ipv4, Rw, N::Ipv4),
             Field::NwProto => row("nw_proto", 8, Exact, P::Ip, Ro, N::Decimal),
             Field::ArpOp => row("arp_op", 16, Exact, P::Arp, Rw, N::Decimal),
             Field::ArpSha => row("arp_sha", 48, Any, P::Arp, Rw, N::Mac),
@@ -272,7 +272,7 @@ impl Field {
             Field::MplsTc => row("mpls_tc", 3, Exact, P::Mpls, Rw, N::Decimal),
             Field::MplsTtl => row("mpls_ttl", 8, Exact, P::Mpls, Rw, N::Decimal),
             Field::MplsBos => row("mpls_bos", 1, Exact, P::Mpls, Ro, N::Decimal),
-            Field::IpFrag => row("nw_frag", 2, Any, P::Ip, Ro, N::Frag),
+            Field::IpFrag => row("ip_frag", 2, Any, P::Ip, Ro, N::Frag),
             Field::IcmpType => row("icmp_type", 8, Exact, P::Icmpv4, Rw, N::Decimal),
             Field::IcmpCode => row("icmp_code", 8, Exact, P::Icmpv4, Rw, N::Decimal),
             Field::Icmpv6Type => row("icmpv6_type", 8, Exact, P::Icmpv6, Rw, N::Decimal),
@@ -280,7 +280,7 @@ impl Field {
             Field::NdTarget => row("nd_target", 128, Any, P::Nd, Rw, N::Ipv6),
             Field::NdSll => row("nd_sll", 48, Any, P::NdSolicit, Rw, N::Mac),
             Field::NdTll => row("nd_tll", 48, Any, P::NdAdvert, Rw, N::Mac),
-            Field::NdReserved => row("nd_reserved", 32, Exact, P::Nd, Rw, N::Hex),
+            Field::NdReserved => row("nd_reserved", 32, Exact, P::Nd, Rw, N::Decimal),
             Field::NdOptionsType => row("nd_options_type", 8, Exact, P::Nd, Rw, N::Decimal),
             Field::TcpSrc => row("tcp_src", 16, Any, P::Tcp, Rw, N::Decimal),
             Field::TcpDst => row("tcp_dst", 16, Any, P::Tcp, Rw, N::Decimal),
@@ -302,6 +302,10 @@ impl Field {
         match self {
             // OVS stores the whole TOS byte and `nw_tos` names its upper six bits; `nw_ecn` is the rest.
             Field::NwTos => 0xfc,
+            // The wire has 32 bits for the connection's state, of which eight exist.
+            Field::CtState => 0xff,
+            // The bit above the 12 of the VLAN says that there is a tag.
+            Field::VlanVid => 0x1fff,
             _ => low_bits(self.bits()),
         }
     }
@@ -346,7 +350,7 @@ mod tests {
     #[test]
     fn a_numbered_field_carries_its_number_in_its_name() {
         assert_eq!(Field::Reg(13).to_string(), "reg13");
-        assert_eq!(Field::EthSrc.to_string(), "dl_src");
+        assert_eq!(Field::EthSrc.to_string(), "eth_src");
     }
 
     #[test]

@@ -4,10 +4,13 @@
 //! match without one of its fields would take packets that belong to others.
 
 mod action;
+#[expect(dead_code, reason = "headers are read by the wire codec")]
+mod encoding;
 mod field;
 mod matches;
 mod number;
 mod ruleset;
+pub mod text;
 
 pub use action::{
     Action, Alg, Assignment, Bundle, BundleAlgorithm, Controller, Ct, DebugAction, Encap,

@@ -90,6 +90,21 @@ impl OfPort {
         (OfPort::NONE, "ANY"),
     ];
 
+    /// The port that OpenFlow 1.1 and later write with 32 bits: the reserved ports are the highest numbers there too.
+    pub fn from_wide(port: u32) -> Option<OfPort> {
+        let reserved = port >= Self::FIRST_RESERVED_WIDE;
+        let number = if reserved { port & u32::from(u16::MAX) } else { port };
+        u16::try_from(number).ok().map(OfPort)
+    }
+
+    /// This port with 32 bits.
+    pub fn to_wide(self) -> u32 {
+        let high = if self < OfPort::MAX { 0 } else { 0xffff_0000 };
+        high | u32::from(self.0)
+    }
+
+    const FIRST_RESERVED_WIDE: u32 = 0xffff_ff00;
+
     /// Whether this names a real port of a bridge; `LOCAL` does.
     pub fn is_physical(self) -> bool {
         self < OfPort::MAX || self == OfPort::LOCAL
@@ -161,6 +176,14 @@ mod tests {
             assert_eq!(port.to_string(), name);
             assert_eq!(OfPort::from_reserved_name(&name.to_lowercase()), Some(port));
         }
+    }
+
+    #[test]
+    fn a_reserved_port_is_high_in_both_widths() {
+        assert_eq!(OfPort::from_wide(0xffff_fffe), Some(OfPort::LOCAL));
+        assert_eq!(OfPort::LOCAL.to_wide(), 0xffff_fffe);
+        assert_eq!(OfPort::from_wide(7), Some(OfPort(7)));
+        assert_eq!(OfPort::from_wide(0x1_0000), None, "OVS has no such port");
     }
 
     #[test]

@@ -1,0 +1,48 @@
+//! The text of `ovs-ofctl`: rules, groups and meters, read and written.
+//!
+//! What is read prints as OVS prints it, in the style it was written in. Errors point at the place and say what would be
+//! right. An unknown field or action is no error: OVS learns new ones, so it is kept as
+//! [`Unsupported`](super::Unsupported) and its rule stays with OVS.
+
+mod action;
+mod error;
+mod flags;
+mod matches;
+mod names;
+mod rule;
+mod token;
+mod value;
+
+pub use error::{ParseError, Problem};
+pub use names::Names;
+
+use super::Rule;
+
+/// Reads the rules of a dump, or of a file for `ovs-ofctl add-flows`: one a line, with comments and the headers of
+/// replies between them.
+pub fn parse_rules(text: &str, names: &Names) -> Result<Vec<Rule>, ParseError> {
+    content_lines(text)
+        .map(|(number, line)| {
+            rule::parse(line, names).map_err(|error| ParseError { line: number, ..error })
+        })
+        .collect()
+}
+
+/// The lines that say something, with their numbers from 1.
+fn content_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let is_content = |line: &str| {
+        let line = line.trim();
+        !line.is_empty() && !line.starts_with('#') && !is_header(line)
+    };
+    text.lines()
+        .enumerate()
+        .map(|(at, line)| (at + 1, line))
+        .filter(move |(_, line)| is_content(line))
+}
+
+/// `OFPST_FLOW reply (OF1.5) (xid=0x2): flags=[more]` and its like.
+fn is_header(line: &str) -> bool {
+    let prefixes = ["OFPST_", "NXST_", "OFPT_", "NXT_", "OFPMP_"];
+    prefixes.iter().any(|prefix| line.starts_with(prefix)) && line.contains("reply")
+        || line.starts_with("NXT_TLV_TABLE_REPLY")
+}
