@@ -140,6 +140,7 @@ void nicsim_pf_remove(struct pci_dev *pdev)
 	devl_lock(devlink);
 	nicsim_stop(&pf->nic);
 	devl_unlock(devlink);
+	pci_sriov_set_totalvfs(pdev, 0);	/* as the device says */
 	ida_free(&nicsim_ids, pf->nic.id);
 	devlink_free(devlink);
 }

@@ -2,4 +2,8 @@
 
 pub mod init;
 pub mod kmsg;
+pub mod netns;
+pub mod nicsim;
 pub mod runner;
+pub mod tool;
+pub mod udp;
