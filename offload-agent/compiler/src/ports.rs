@@ -74,12 +74,51 @@ pub struct Port {
     pub bond: Option<String>,
     /// OVS limits what comes in (`ingress_policing_*`).
     pub policing: Option<Policing>,
+    /// The card's embedded switch that the device is a port of; `None` for a device that no card can forward for.
+    pub switch: Option<SwitchPort>,
+    /// What OVS does with frames on this port before any table sees them.
+    pub protocols: LinkProtocols,
     /// The MAC address in use, where known.
     pub mac: Option<u64>,
     /// Whether the link is up, where known.
     pub link_up: Option<bool>,
     /// `external_ids` of the interface: whose port this is.
     pub external_ids: BTreeMap<String, String>,
+}
+
+/// Where a device sits on a card's embedded switch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SwitchPort {
+    /// `phys_switch_id`: devices with the same one can forward to each other in hardware.
+    pub id: String,
+    /// Which side of the switch it is.
+    pub role: SwitchRole,
+}
+
+/// Which side of the embedded switch a device is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SwitchRole {
+    /// The host's end of a VF, an SF or the PF.
+    #[default]
+    Representor,
+    /// The wire.
+    Uplink,
+}
+
+/// Link protocols that OVS itself speaks on a port: it takes their frames before the first table does
+/// (`xlate_actions`, `process_special`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LinkProtocols {
+    /// `Interface bfd:enable`.
+    pub bfd: bool,
+    /// `Interface cfm_mpid` is set.
+    pub cfm: bool,
+    /// `Interface lldp:enable`, or auto-attach.
+    pub lldp: bool,
+    /// `Port lacp` is active or passive.
+    pub lacp: bool,
+    /// `Bridge stp_enable` or `rstp_enable`.
+    pub stp: bool,
 }
 
 /// What a port is.

@@ -1,0 +1,103 @@
+//! The guards that are needed stay, the others go: nothing in hardware takes a packet from a rule that OVS keeps.
+//!
+//! Since `split`, every packet of a rule that stays in OVS is under a guard. A guard with no filter behind it that could
+//! take its packets is not needed, since a packet without a filter goes to OVS anyway. A filter all of whose packets are
+//! under one guard is of no use. On a card without `action pass` there are no guards, and the filters behind one go.
+//!
+//! ```text
+//! #0 tpid=none,eth_type=0x800,ip_proto=6 -> pass: ...     #0 tpid=none,eth_type=0x800,ip_proto=6 -> pass: ...
+//! #1 tpid=none,eth_type=0x800 -> output:2                 #1 tpid=none,eth_type=0x800 -> output:2
+//! #2 tpid=none,eth_type=0x806 -> pass: ...                #2 settled on br0:1: ...
+//! ```
+
+use crate::compile::Input;
+use crate::compile::ir::{Effect, FlowerEntry, FlowerProgram, Ingress, Settled};
+use crate::compile::verdict::Reason;
+
+pub(in crate::compile) fn run(program: &mut FlowerProgram, input: &Input<'_>) {
+    let can_pass = input.capabilities.pass;
+    let FlowerProgram { ports, settled, .. } = program;
+    for (ingress, entries) in ports {
+        let mut gone = Gone { ingress, settled };
+        if !can_pass {
+            without_guards(entries);
+        }
+        take_out_covered(entries, &mut gone);
+        take_out_idle_guards(entries, &mut gone);
+    }
+}
+
+/// Notes what becomes of the packets of entries that are taken out.
+struct Gone<'a> {
+    ingress: &'a Ingress,
+    settled: &'a mut Vec<Settled>,
+}
+
+impl Gone<'_> {
+    fn note(&mut self, entry: &FlowerEntry, reason: Reason) {
+        if let Some(rule) = entry.rule {
+            let ingress = Some(self.ingress.clone());
+            self.settled.push(Settled { rule, ingress, reason });
+        }
+    }
+}
+
+/// Turns every filter behind a guard into one more guard; then no guard has anything behind it.
+fn without_guards(entries: &mut [FlowerEntry]) {
+    for at in 0..entries.len() {
+        let (before, rest) = entries.split_at_mut(at);
+        let Some(entry) = rest.first_mut().filter(|entry| !entry.is_guard()) else { continue };
+        let guard = before.iter().find(|other| other.is_guard() && other.key.overlaps(&entry.key));
+        if let Some(guard) = guard {
+            entry.effect = Effect::Pass(shadow(guard));
+        }
+    }
+}
+
+/// Why a filter behind this guard is not used.
+fn shadow(guard: &FlowerEntry) -> Reason {
+    match (&guard.effect, guard.rule) {
+        (Effect::Pass(reason), None) => reason.clone(),
+        (_, Some(rule)) => Reason::Shadowed(rule),
+        (Effect::Act(_), None) => Reason::NeverMatches,
+    }
+}
+
+fn take_out_covered(entries: &mut Vec<FlowerEntry>, gone: &mut Gone<'_>) {
+    let mut kept: Vec<FlowerEntry> = Vec::new();
+    for entry in std::mem::take(entries) {
+        match kept.iter().find(|other| other.key.covers(&entry.key)) {
+            None => kept.push(entry),
+            Some(over) => note_covered(&entry, over, gone),
+        }
+    }
+    *entries = kept;
+}
+
+/// What another filter does with all packets of an entry is that filter's business; what a guard keeps, stays in OVS.
+fn note_covered(entry: &FlowerEntry, over: &FlowerEntry, gone: &mut Gone<'_>) {
+    match (&entry.effect, over.is_guard()) {
+        (_, false) => {}
+        (Effect::Pass(reason), true) => gone.note(entry, reason.clone()),
+        (Effect::Act(_), true) if over.rule == entry.rule => {
+            if let Effect::Pass(reason) = &over.effect {
+                gone.note(entry, reason.clone());
+            }
+        }
+        (Effect::Act(_), true) => gone.note(entry, shadow(over)),
+    }
+}
+
+fn take_out_idle_guards(entries: &mut Vec<FlowerEntry>, gone: &mut Gone<'_>) {
+    let mut kept: Vec<FlowerEntry> = Vec::new();
+    for entry in std::mem::take(entries).into_iter().rev() {
+        let behind =
+            || kept.iter().any(|other| !other.is_guard() && other.key.overlaps(&entry.key));
+        match &entry.effect {
+            Effect::Pass(reason) if !behind() => gone.note(&entry, reason.clone()),
+            _ => kept.push(entry),
+        }
+    }
+    kept.reverse();
+    *entries = kept;
+}

@@ -1,0 +1,34 @@
+//! Frames that OVS takes before the first table sees them, on a port where it speaks a link protocol
+//! (`ofproto-dpif-xlate.c`, `process_special`): no filter may touch them.
+
+use crate::compile::verdict::Reason;
+use crate::openflow::{Field, Match};
+use crate::ports::LinkProtocols;
+
+const IPV4: u128 = 0x0800;
+const IPV6: u128 = 0x86dd;
+const UDP: u128 = 17;
+const BFD_PORT: u128 = 3784;
+const CFM: u128 = 0x8902;
+const LACP: u128 = 0x8809;
+const LLDP: u128 = 0x88cc;
+/// Where bridges send spanning tree frames.
+const STP_ADDRESS: u128 = 0x0180_c200_0000;
+
+/// What OVS takes on a port with these protocols.
+pub(super) fn entries(protocols: LinkProtocols) -> Vec<(Match, Reason)> {
+    let ethertype = |value| Match::any().with(Field::EthType, value);
+    let bfd = |family| ethertype(family).with(Field::NwProto, UDP).with(Field::UdpDst, BFD_PORT);
+    let all = [
+        (protocols.bfd, bfd(IPV4), "BFD"),
+        (protocols.bfd, bfd(IPV6), "BFD"),
+        (protocols.cfm, ethertype(CFM), "CFM"),
+        (protocols.lacp, ethertype(LACP), "LACP"),
+        (protocols.lldp, ethertype(LLDP), "LLDP"),
+        (protocols.stp, Match::any().with(Field::EthDst, STP_ADDRESS), "STP"),
+    ];
+    all.into_iter()
+        .filter(|(spoken, _, _)| *spoken)
+        .map(|(_, takes, name)| (takes, Reason::LinkProtocol(name)))
+        .collect()
+}
