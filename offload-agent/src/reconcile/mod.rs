@@ -23,17 +23,22 @@
 //! first withdraws the old filters from the bottom up to the conflict (their packets go to Open vSwitch),
 //! which by the same argument is safe.
 
+pub mod apply;
 mod content;
 pub mod order;
+mod overlap;
 pub mod place;
+pub mod refusal;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use tc_filter::{Filter, FilterId};
 
+pub use apply::{Foreign, ReconcileError, Settled, flush, reconcile};
 pub use content::Slot;
-pub use order::{Op, Step};
+pub use order::Step;
 pub use place::{NoRoom, Placed, PrioRoom};
+pub use refusal::{Bearable, Refusals, Withheld};
 
 /// Filters by what names them in the kernel.
 pub type Filters = BTreeMap<FilterId, Filter>;
@@ -69,3 +74,5 @@ pub fn plan(wanted: &Filters, observed: &Observed, room: PrioRoom) -> Result<Cha
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod world;

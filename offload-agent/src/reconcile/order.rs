@@ -6,31 +6,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tc_filter::{Attach, ChainId, Filter, Prio};
+use switchdev::tc::Op;
+use tc_filter::{Attach, ChainId, Filter, HwPolicy, Prio};
 
 use super::Filters;
 use super::content::{Slot, does_the_same};
-
-/// One change to the kernel's filters.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Op {
-    /// Puts in a filter that is not there.
-    Add(Filter),
-    /// Puts a filter in the place of one with the same match, without a moment between.
-    Replace(Filter),
-    /// Takes out a filter.
-    Remove(Filter),
-}
-
-impl Op {
-    /// The filter put in or taken out.
-    #[must_use]
-    pub fn filter(&self) -> &Filter {
-        match self {
-            Self::Add(filter) | Self::Replace(filter) | Self::Remove(filter) => filter,
-        }
-    }
-}
 
 /// Operations whose order does not matter. A step is sent when the step before it is done.
 pub type Step = Vec<Op>;
@@ -102,10 +82,19 @@ impl<'a> Hook<'a> {
             return first.keys().next().copied();
         }
         let wanted = self.chain(&self.wanted, ChainId::ZERO);
-        first
-            .iter()
-            .find(|(prio, there)| is_in_the_way(there, wanted.get(prio)))
-            .map(|(&prio, _)| prio)
+        let in_the_way = first.iter().find(|(prio, old)| {
+            wanted.get(prio).is_some_and(|new| !is_alike(old, new) || self.leaves_the_card(old))
+        });
+        in_the_way.map(|(&prio, _)| prio)
+    }
+
+    /// Whether a replacement may end in software only, where the card still has filters below: the driver may
+    /// refuse the new filter, and the old one is gone then. A `skip_sw` filter stays as it was.
+    fn leaves_the_card(&self, old: &[&Filter]) -> bool {
+        old.iter().any(|old| {
+            let new = self.counterpart(&self.wanted, old);
+            new.is_some_and(|new| new.hw == HwPolicy::Both && !does_the_same(old, new))
+        })
     }
 
     /// Whether a chain that packets may be led to becomes another.
@@ -160,17 +149,17 @@ impl<'a> Hook<'a> {
             self.observed.iter().filter(|&(&chain, _)| chain != ChainId::ZERO && is_out(chain));
         let chains: Vec<_> = out.map(|(_, chain)| chain).collect();
         let others = chains.iter().flat_map(|chain| chain.values().rev().skip(1));
-        let first: Step = others.flatten().map(|&filter| Op::Remove(filter.clone())).collect();
+        let first: Step = others.flatten().map(|&filter| Op::Delete(filter.id())).collect();
         let last = chains.iter().filter_map(|chain| chain.values().next_back());
-        let catch_alls = last.flatten().map(|&filter| Op::Remove(filter.clone())).collect();
+        let catch_alls = last.flatten().map(|&filter| Op::Delete(filter.id())).collect();
         [first, catch_alls].into_iter()
     }
 }
 
-/// Whether the old filters of a prio keep the new ones from coming in: the kernel has one protocol a prio.
-fn is_in_the_way(old: &[&Filter], new: Option<&Vec<&Filter>>) -> bool {
+/// Whether old and new filters can be in one prio: the kernel has one protocol for it.
+fn is_alike(old: &[&Filter], new: &[&Filter]) -> bool {
     let protocol = |level: &[&Filter]| level.first().map(|filter| filter.protocol);
-    new.is_some_and(|new| protocol(old) != protocol(new))
+    protocol(old) == protocol(new)
 }
 
 fn is_same(old: &Chain<'_>, new: Option<&Chain<'_>>) -> bool {
@@ -189,6 +178,6 @@ fn upside_down<'a>(
 ) -> impl Iterator<Item = Step> + 'a {
     chain.values().rev().map(move |level| {
         let out = level.iter().filter(|filter| is_out(filter));
-        out.map(|&filter| Op::Remove(filter.clone())).collect()
+        out.map(|&filter| Op::Delete(filter.id())).collect()
     })
 }

@@ -246,7 +246,7 @@ fn fill(
     while prios.len() < levels {
         let next = kept.range(prios.len()..).next();
         let end = next.map_or(levels, |(&level, _)| level);
-        let above = next.map_or(room.beyond(), |(_, prio)| u32::from(prio.get()));
+        let above = next.map_or_else(|| room.beyond(), |(_, prio)| u32::from(prio.get()));
         prios.extend(spread(below, above, end - prios.len(), taken)?);
         if let Some((_, &prio)) = next {
             prios.push(prio);

@@ -12,7 +12,7 @@ pub(super) fn step(action: &Action) -> Result<Option<Step>, Reason> {
     let step = match action {
         Action::Note(_) => return Ok(None),
         Action::Output(port) => output(*port)?,
-        Action::PopVlan => Step::PopVlan,
+        Action::PopVlan | Action::StripVlan => Step::PopVlan,
         Action::PushVlan(tpid) => push(*tpid)?,
         Action::ModVlanVid(id) => Step::SetVid { id: *id, untagged: OnUntagged::Push },
         Action::SetVlanVid(id) => Step::SetVid { id: *id, untagged: OnUntagged::Leave },
@@ -98,7 +98,7 @@ fn name(action: &Action) -> &'static str {
         Action::DecTtl { .. } => "dec_ttl",
         Action::DecNshTtl => "dec_nsh_ttl",
         Action::PushVlan(_) => "push_vlan",
-        Action::PopVlan => "strip_vlan",
+        Action::PopVlan | Action::StripVlan => "strip_vlan",
         Action::PushMpls(_) => "push_mpls",
         Action::PopMpls(_) => "pop_mpls",
         Action::Encap(_) => "encap",
