@@ -3,6 +3,8 @@
 //! The dumps under `tests/data` were made by Open vSwitch 3.1 on a dummy datapath. Larger ones, of whole OVN nodes, are
 //! read too where they lie beside the repository.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

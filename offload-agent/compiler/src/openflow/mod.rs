@@ -4,13 +4,14 @@
 //! match without one of its fields would take packets that belong to others.
 
 mod action;
-#[expect(dead_code, reason = "headers are read by the wire codec")]
 mod encoding;
 mod field;
 mod matches;
 mod number;
 mod ruleset;
 pub mod text;
+mod update;
+pub mod wire;
 
 pub use action::{
     Action, Alg, Assignment, Bundle, BundleAlgorithm, Controller, Ct, DebugAction, Encap,
@@ -24,3 +25,4 @@ pub use ruleset::{
     Band, BandKind, BridgeRules, Bucket, Group, GroupType, Meter, MeterUnit, Rule, RuleFlags,
     RuleKey, Ruleset, Selection, TunnelOption,
 };
+pub use update::RuleUpdate;

@@ -225,8 +225,12 @@ impl Parser<'_> {
         let about = |word: &&Token<'_>| {
             word.split_once("=").is_some_and(|(key, _)| Field::from_name(key.text()) == Some(field))
         };
-        let word =
-            words.iter().find(about).or(words.first()).copied().unwrap_or_else(|| Token::line(""));
+        let word = words
+            .iter()
+            .find(about)
+            .or_else(|| words.first())
+            .copied()
+            .unwrap_or_else(|| Token::line(""));
         Err(word.error(Problem::MissingPrerequisite { field, prerequisite }))
     }
 }
@@ -270,7 +274,7 @@ fn is_present(match_: &Match, prerequisite: Prerequisite) -> bool {
 fn eth_type(match_: &Match) -> Option<u128> {
     let by_packet_type =
         match_.exact(Field::PacketType).filter(|kind| kind >> 16 == PACKET_TYPE_ETHERTYPE >> 16);
-    match_.exact(Field::EthType).or(by_packet_type.map(|kind| kind & 0xffff))
+    match_.exact(Field::EthType).or_else(|| by_packet_type.map(|kind| kind & 0xffff))
 }
 
 impl fmt::Display for Match {
