@@ -10,6 +10,7 @@
 //! All of it is pure: the same rules, ports and capabilities give the same bytes. From `split` on, an entry takes exactly
 //! the packets OpenFlow gives its rule, or it passes them to OVS; no later pass has to think about OpenFlow again.
 
+pub mod interp;
 pub mod ir;
 mod lower;
 mod pass;

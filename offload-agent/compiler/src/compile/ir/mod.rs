@@ -14,7 +14,5 @@ mod rule;
 
 pub use flower::{Effect, FlowerEntry, FlowerProgram, Op, Place, protocol};
 pub use key::{Key, KeyField, LLC, RAW_802_3, UNTAGGED};
-pub use program::{
-    Does, Entry, Ingress, MatchText, OnUntagged, Program, Settled, Step, covers, overlaps,
-};
+pub use program::{Does, Entry, Ingress, OnUntagged, Program, Settled, Step, covers, overlaps};
 pub use rule::{RuleId, Rules, fingerprint, fnv1a};

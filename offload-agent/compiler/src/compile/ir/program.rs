@@ -155,24 +155,12 @@ impl fmt::Display for Entry {
     }
 }
 
-/// A match as OVS writes its canonical fields.
-#[derive(Debug)]
-pub struct MatchText<'a>(pub &'a Match);
+/// A match as OVS writes it, or `any`.
+struct MatchText<'a>(&'a Match);
 
 impl fmt::Display for MatchText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let fields = self.0.fields();
-        if fields.is_empty() && self.0.unsupported().is_empty() {
-            return f.write_str("any");
-        }
-        for (at, field) in fields.iter().enumerate() {
-            let comma = if at == 0 { "" } else { "," };
-            write!(f, "{comma}{}={:#x}", field.field, field.masked.value)?;
-            if !field.is_exact() {
-                write!(f, "/{:#x}", field.masked.mask)?;
-            }
-        }
-        self.0.unsupported().iter().try_for_each(|raw| write!(f, ",{raw:?}"))
+        if *self.0 == Match::any() { f.write_str("any") } else { self.0.fmt(f) }
     }
 }
 

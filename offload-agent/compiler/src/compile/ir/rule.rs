@@ -54,7 +54,7 @@ impl<'a> Rules<'a> {
 
 /// A number for a rule that is the same in every run, on every machine: 64-bit FNV-1a over its name.
 pub fn fingerprint(bridge: &BridgeName, key: &RuleKey) -> u64 {
-    let name = format!("{bridge} {:?} {:?} {:?}", key.table, key.priority.0, key.match_);
+    let name = format!("{bridge} {} {} {}", key.table, key.priority.0, key.match_);
     fnv1a(name.as_bytes())
 }
 

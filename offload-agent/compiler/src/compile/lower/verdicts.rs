@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Lowered;
 use crate::capabilities::Target;
 use crate::compile::Input;
-use crate::compile::ir::{Effect, FlowerProgram, Ingress, MatchText, RuleId};
+use crate::compile::ir::{Effect, FlowerProgram, Ingress, RuleId};
 use crate::compile::verdict::{Outcome, Reason, Verdict};
 use crate::openflow::{BridgeName, Rule};
 
@@ -43,6 +43,13 @@ pub(super) fn collect(
 fn port_name(ingress: &Ingress, input: &Input<'_>) -> String {
     let port = input.ports.port(&ingress.bridge, ingress.port);
     port.map_or_else(|| ingress.port.to_string(), |port| port.name.clone())
+}
+
+/// The rule without its actions, as OVS writes it.
+fn text(rule: &Rule) -> String {
+    let takes = rule.match_.to_string();
+    let comma = if takes.is_empty() { "" } else { "," };
+    format!("table={},priority={}{comma}{takes}", rule.table, rule.priority)
 }
 
 /// What is known of one rule.
@@ -89,12 +96,7 @@ impl Facts {
         Verdict {
             rule: id,
             bridge: bridge.clone(),
-            text: format!(
-                "table={},priority={},{}",
-                rule.table,
-                rule.priority,
-                MatchText(&rule.match_)
-            ),
+            text: text(rule),
             cookie: input.rules.cookie(id),
             outcome,
             offloaded_on: self
