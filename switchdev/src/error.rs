@@ -51,6 +51,50 @@ pub enum CardError {
         /// The PF.
         pf: String,
     },
+    /// More VFs than the PF can have.
+    #[error(
+        "PF {pf}: {wanted} VFs were asked for, it can have {total} (sriov_totalvfs): ask for at \
+         most {total}, or raise the limit in the card's firmware"
+    )]
+    TooManyVfs {
+        /// The PF.
+        pf: String,
+        /// How many were asked for.
+        wanted: u16,
+        /// How many there can be.
+        total: u16,
+    },
+    /// A VF whose netdev did not appear in time.
+    #[error(
+        "VF {vf} of PF {pf} has no netdev yet: see whether it is bound to a network driver, and \
+         whether its netdev is in another network namespace"
+    )]
+    NoVfNetdev {
+        /// The PF.
+        pf: PciAddress,
+        /// The VF.
+        vf: VfIndex,
+    },
+    /// The kernel has no such driver loaded.
+    #[error("{function}: no PCI driver {driver} is loaded: modprobe {driver}")]
+    NoSuchDriver {
+        /// The function that was to be bound.
+        function: PciAddress,
+        /// The driver.
+        driver: String,
+    },
+    /// The kernel took a change, and what is read back is something else.
+    #[error(
+        "{what} was to be {wanted}, and is {found}: see the kernel log for the driver's reason"
+    )]
+    NotApplied {
+        /// What was changed.
+        what: String,
+        /// The value written.
+        wanted: String,
+        /// The value read back.
+        found: String,
+    },
     /// The PF has fewer VFs.
     #[error("PF {pf} has no VF {vf}: {}", vfs_present(*.present))]
     NoSuchVf {
@@ -109,6 +153,12 @@ pub enum CardError {
         /// `on` or `off`.
         wanted: &'static str,
     },
+}
+
+impl CardError {
+    pub(crate) fn not_applied(what: String, wanted: impl ToString, found: impl ToString) -> Self {
+        Self::NotApplied { what, wanted: wanted.to_string(), found: found.to_string() }
+    }
 }
 
 fn vfs_present(present: usize) -> String {

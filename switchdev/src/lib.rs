@@ -1,6 +1,7 @@
 //! The kernel and the card: inventory, SR-IOV, devlink, representors, TC.
 
 pub mod devlink;
+pub mod driver;
 pub mod error;
 pub mod eswitch;
 pub mod ethtool;
@@ -10,6 +11,8 @@ pub mod netlink;
 pub mod pci;
 pub mod phys_port;
 pub mod representor;
+pub mod route;
+pub mod sriov;
 pub mod sysfs;
 pub mod tc;
 

@@ -41,7 +41,7 @@ pub enum SysfsError {
         wanted: &'static str,
     },
     /// The file could not be read.
-    #[error("cannot read {path}: {source}", path = path.display())]
+    #[error("cannot read {path}: {source}{}", remedy(.source), path = path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -49,7 +49,7 @@ pub enum SysfsError {
         source: io::Error,
     },
     /// The kernel or the driver did not take the value.
-    #[error("cannot write {value:?} to {path}: {source}", path = path.display())]
+    #[error("cannot write {value:?} to {path}: {source}{}", remedy(.source), path = path.display())]
     Write {
         /// The file.
         path: PathBuf,
@@ -58,6 +58,15 @@ pub enum SysfsError {
         /// What the kernel answered.
         source: io::Error,
     },
+}
+
+/// What to do about an error, where there is but one thing to do.
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => ": run as root",
+        io::ErrorKind::ReadOnlyFilesystem => ": /sys is mounted read-only, run privileged",
+        _ => "",
+    }
 }
 
 impl SysfsError {
