@@ -64,6 +64,52 @@ pub enum CardError {
         /// How many there can be.
         total: u16,
     },
+    /// The card has no e-switch to change.
+    #[error(
+        "PF {pf} has no e-switch that devlink shows ({}): ask for legacy mode, or name a PF of a \
+         card with switchdev mode", driven_by(.driver.as_deref())
+    )]
+    NoEswitch {
+        /// The PF.
+        pf: String,
+        /// Its driver.
+        driver: Option<String>,
+    },
+    /// The e-switch cannot be changed now.
+    #[error(
+        "the e-switch of PF {pf} is busy and stays at {now} ({wanted} was asked for): {sentence}; \
+         remove its filters, unbind its VFs, wait for other changes to end, and try again"
+    )]
+    EswitchBusy {
+        /// The PF.
+        pf: PciAddress,
+        /// The setting asked for.
+        wanted: String,
+        /// What it is set to.
+        now: String,
+        /// The driver's own sentence.
+        sentence: String,
+    },
+    /// The PF carries the node's default route.
+    #[error(
+        "PF {pf} carries the node's default route (over {netdev}), a change may cut the node off: \
+         accept that explicitly, or name another PF"
+    )]
+    CarriesDefaultRoute {
+        /// The PF.
+        pf: String,
+        /// The netdev the route leaves by.
+        netdev: String,
+    },
+    /// The PF has no netdev.
+    #[error(
+        "PF {pf} has no netdev in this network namespace: see whether it is bound to a network \
+         driver"
+    )]
+    NoUplink {
+        /// The PF.
+        pf: PciAddress,
+    },
     /// A VF whose netdev did not appear in time.
     #[error(
         "VF {vf} of PF {pf} has no netdev yet: see whether it is bound to a network driver, and \
@@ -167,6 +213,10 @@ fn vfs_present(present: usize) -> String {
         1 => "it has only VF 0".to_owned(),
         n => format!("it has VFs 0 to {}", n - 1),
     }
+}
+
+fn driven_by(driver: Option<&str>) -> String {
+    driver.map_or_else(|| "it has no driver".to_owned(), |driver| format!("driver {driver}"))
 }
 
 fn choices(known: &[String]) -> String {

@@ -15,6 +15,7 @@ pub mod route;
 pub mod sriov;
 pub mod sysfs;
 pub mod tc;
+pub mod transition;
 
 pub use error::CardError;
 pub use inventory::Inventory;

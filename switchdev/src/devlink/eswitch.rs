@@ -65,6 +65,18 @@ pub(super) fn parse(attributes: &Attributes<'_>) -> Result<Eswitch, AttrError> {
     })
 }
 
+impl Eswitch {
+    /// Whether the e-switch is set so already.
+    #[must_use]
+    pub fn has(&self, change: EswitchChange) -> bool {
+        match change {
+            EswitchChange::Mode(mode) => self.mode == Some(mode),
+            EswitchChange::InlineMode(mode) => self.inline_mode == Some(mode),
+            EswitchChange::EncapMode(mode) => self.encap_mode == Some(mode),
+        }
+    }
+}
+
 impl fmt::Display for EswitchChange {
     /// In the words of the `devlink` command: `mode switchdev`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
