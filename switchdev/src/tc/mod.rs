@@ -4,6 +4,7 @@
 //! two wrappers, [`Traced`] and [`Faulty`], that are `Tc` themselves. Both real and fake pass
 //! [`contract::check`], so a test against the fake says something about the kernel.
 
+mod codec;
 pub mod contract;
 mod error;
 mod fake;
