@@ -48,8 +48,9 @@ pub(crate) struct Answer<'a> {
 pub(crate) enum Body<'a> {
     /// Data; the payload after the netlink header.
     Data(&'a [u8]),
-    /// The request was carried out, or the dump is complete.
-    Done,
+    /// The request was carried out, or the dump is complete. The kernel may still have something to
+    /// say about it, such as why a driver did not take a filter.
+    Done { warning: Option<String> },
     /// The request was refused.
     Refused { errno: i32, sentence: Option<String> },
 }
@@ -86,12 +87,12 @@ fn decode_one(message: &[u8]) -> Result<Answer<'_>, InvalidMessage> {
 
 fn acknowledgement(payload: &[u8], flags: u16) -> Result<Body<'_>, InvalidMessage> {
     let errno = word(payload, 0)?.cast_signed().wrapping_neg();
-    if errno == 0 {
-        return Ok(Body::Done);
-    }
     let request = if flags & CAPPED != 0 { HEADER } else { word(payload, 4)? as usize };
     let words = payload.get(request.saturating_add(4).next_multiple_of(4)..);
     let sentence = words.filter(|_| flags & ACK_TLVS != 0).and_then(sentence);
+    if errno == 0 {
+        return Ok(Body::Done { warning: sentence });
+    }
     Ok(Body::Refused { errno, sentence })
 }
 
@@ -99,7 +100,7 @@ fn acknowledgement(payload: &[u8], flags: u16) -> Result<Body<'_>, InvalidMessag
 fn done(payload: &[u8], flags: u16) -> Body<'_> {
     let errno = word(payload, 0).unwrap_or(0).cast_signed().wrapping_neg();
     if errno <= 0 {
-        return Body::Done;
+        return Body::Done { warning: None };
     }
     let words = payload.get(4..).filter(|_| flags & ACK_TLVS != 0);
     Body::Refused { errno, sentence: words.and_then(sentence) }
@@ -149,7 +150,16 @@ mod tests {
     #[test]
     fn errno_zero_is_yes() {
         let bytes = encode(TYPE_ERROR, CAPPED, 3, &[0; 20]);
-        assert_eq!(decode(&bytes).unwrap()[0].body, Body::Done);
+        assert_eq!(decode(&bytes).unwrap()[0].body, Body::Done { warning: None });
+    }
+
+    #[test]
+    fn a_yes_may_come_with_a_warning() {
+        let words = Writer::default().string(EXT_ACK_MESSAGE, "not in hardware").into_bytes();
+        let payload = [&[0; 20][..], &words].concat();
+        let bytes = encode(TYPE_ERROR, CAPPED | ACK_TLVS, 3, &payload);
+        let warning = Some("not in hardware".to_owned());
+        assert_eq!(decode(&bytes).unwrap()[0].body, Body::Done { warning });
     }
 
     #[test]
@@ -165,7 +175,7 @@ mod tests {
         bytes.extend(encode(TYPE_DONE, 0x2, 1, &[0; 4]));
         let answers = decode(&bytes).unwrap();
         assert_eq!((answers[0].interrupted, answers[0].body.clone()), (true, Body::Data(&[7])));
-        assert_eq!(answers[1].body, Body::Done);
+        assert_eq!(answers[1].body, Body::Done { warning: None });
     }
 
     proptest! {

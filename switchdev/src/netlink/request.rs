@@ -123,7 +123,7 @@ impl Answers {
             self.interrupted |= answer.interrupted;
             match answer.body {
                 Body::Data(payload) => self.data.push(payload.to_vec()),
-                Body::Done => self.done = true,
+                Body::Done { .. } => self.done = true,
                 Body::Refused { errno, sentence } => {
                     return Err(NetlinkError::Refused {
                         request: what.to_owned(),

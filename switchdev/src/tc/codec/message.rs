@@ -56,12 +56,13 @@ pub(crate) fn id_message(id: &FilterId) -> Vec<u8> {
     bytes(&message)
 }
 
-/// The message that asks for everything on an attach point.
-pub(crate) fn dump_message(attach: Attach) -> Vec<u8> {
+/// The message that asks for everything on an attach point, or on one chain of it.
+pub(crate) fn dump_message(attach: Attach, chain: Option<ChainId>) -> Vec<u8> {
     let (index, parent) = place(attach);
     let mut message = TcMessage::default();
     message.header.index = index;
     message.header.parent = TcHandle::from(parent);
+    message.attributes.extend(chain.map(|chain| TcAttribute::Chain(chain.get())));
     bytes(&message)
 }
 
