@@ -8,7 +8,7 @@ use std::thread;
 use anyhow::{Context, anyhow};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use super::tool::run;
+use super::tool::{run, undo};
 
 /// A named network namespace, deleted when it is dropped. Netdevs of a PCI device in it then come back to the initial one.
 #[derive(Debug)]
@@ -17,10 +17,12 @@ pub struct Netns {
 }
 
 impl Netns {
-    /// Makes an empty one.
+    /// Makes one with nothing in it but its loopback, which is up.
     pub fn new(name: &str) -> anyhow::Result<Self> {
         run(&format!("ip netns add {name}"))?;
-        Ok(Self { name: name.to_owned() })
+        let netns = Self { name: name.to_owned() };
+        netns.ip("link set lo up")?;
+        Ok(netns)
     }
 
     /// Its name, as `ip -n` takes it.
@@ -47,12 +49,10 @@ impl Netns {
         &self,
         call: impl FnOnce() -> anyhow::Result<T> + Send,
     ) -> anyhow::Result<T> {
-        let path = Path::new("/run/netns").join(&self.name);
-        let file = File::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
         // The namespace is the thread's, so a thread that ends with the call is all there is to undo.
         thread::scope(|scope| {
             let inside = scope.spawn(|| {
-                move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))?;
+                enter_thread(&self.name)?;
                 call()
             });
             inside.join().map_err(|_| anyhow!("the call in namespace {} panicked", self.name))?
@@ -62,8 +62,14 @@ impl Netns {
 
 impl Drop for Netns {
     fn drop(&mut self) {
-        if let Err(error) = run(&format!("ip netns del {}", self.name)) {
-            eprintln!("{error:#}");
-        }
+        undo(&format!("ip netns del {}", self.name));
     }
+}
+
+/// Moves the calling thread into a namespace. It cannot come back.
+pub(super) fn enter_thread(name: &str) -> anyhow::Result<()> {
+    let path = Path::new("/run/netns").join(name);
+    let file = File::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
+    move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))
+        .with_context(|| format!("cannot enter {}", path.display()))
 }

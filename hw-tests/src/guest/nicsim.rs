@@ -2,16 +2,36 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 
-use super::tool::run;
+use super::tool::{run, undo};
 use crate::cases::Ctx;
 
 /// The PF that nicsim drives.
 pub const PF: &str = "0000:01:00.0";
 /// Its name in devlink.
 pub const DEVLINK: &str = "pci/0000:01:00.0";
+
+/// The PF's netdev, which is the uplink in switchdev mode.
+pub const UPLINK: &str = "np0";
+/// The other end of its cable.
+pub const WIRE: &str = "np0w";
+/// For a netdev to appear, which happens in a workqueue if at all.
+const APPEAR_LIMIT: Duration = Duration::from_secs(10);
+
+/// The netdev of a VF.
+#[must_use]
+pub fn vf(index: u16) -> String {
+    format!("np0v{index}")
+}
+
+/// The netdev of a VF's representor.
+#[must_use]
+pub fn representor(index: u16) -> String {
+    format!("np0r{index}")
+}
 
 /// The module is loaded and drives [`PF`].
 #[derive(Debug)]
@@ -21,10 +41,24 @@ impl Nicsim {
     /// Loads the module and binds the PF. `options` are module parameters, such as `profile=mlx5`.
     pub fn load(ctx: &Ctx, options: &str) -> anyhow::Result<Self> {
         let module = ctx.nicsim_ko()?;
+        load_dependencies(&module)?;
         run(&format!("insmod {} {options}", module.display()))?;
         let nic = Self(());
         bind()?;
         Ok(nic)
+    }
+
+    /// Creates VFs and goes to switchdev mode, with representors, uplink and wire up, and offload on.
+    pub fn switchdev(&self, vfs: u16) -> anyhow::Result<()> {
+        self.set_vfs(vfs)?;
+        self.set_mode("switchdev")?;
+        run(&format!("ip link set {WIRE} up"))?;
+        for link in (0..vfs).map(representor).chain([UPLINK.to_owned()]) {
+            wait_for_link(&link)?;
+            run(&format!("ip link set {link} up"))?;
+            run(&format!("ethtool -K {link} hw-tc-offload on"))?;
+        }
+        Ok(())
     }
 
     /// Creates that many VFs.
@@ -64,10 +98,25 @@ impl Nicsim {
 
 impl Drop for Nicsim {
     fn drop(&mut self) {
-        if let Err(error) = run("rmmod nicsim") {
-            eprintln!("{error:#}");
-        }
+        undo("rmmod nicsim");
     }
+}
+
+/// insmod does not look for the modules that a module needs.
+fn load_dependencies(module: &Path) -> anyhow::Result<()> {
+    let needed = run(&format!("modinfo -F depends {}", module.display()))?;
+    let mut names = needed.trim().split(',').filter(|name| !name.is_empty());
+    names.try_for_each(|name| run(&format!("modprobe {name}")).map(drop))
+}
+
+/// Waits until a link of that name is there.
+pub fn wait_for_link(name: &str) -> anyhow::Result<()> {
+    let until = Instant::now() + APPEAR_LIMIT;
+    while !Path::new("/sys/class/net").join(name).exists() {
+        ensure!(Instant::now() < until, "no link {name} within {} s", APPEAR_LIMIT.as_secs());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
 }
 
 /// Gives the PF to nicsim, whoever has it now.

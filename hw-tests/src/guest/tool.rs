@@ -25,6 +25,13 @@ pub fn refused(line: &str) -> anyhow::Result<String> {
     }
 }
 
+/// Runs a command line that undoes something; where there is nothing to undo, it is told and let be.
+pub fn undo(line: &str) {
+    if let Err(error) = run(line) {
+        eprintln!("linerate: while cleaning up: {error:#}");
+    }
+}
+
 /// Runs a program with arguments that may hold blanks.
 pub fn run_args<S: AsRef<OsStr>>(argv: &[S]) -> anyhow::Result<String> {
     let (program, arguments) = argv.split_first().context("an empty command line")?;
