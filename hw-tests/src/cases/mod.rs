@@ -7,6 +7,7 @@
 //! To add a subject: a file here with `pub(super) const CASES: &[Case]`, and its name in [`SUBJECTS`].
 
 mod chain_miss;
+mod nicsim_control;
 mod node;
 
 use std::path::PathBuf;
@@ -16,7 +17,7 @@ use anyhow::Context;
 use crate::sim::kernel::Flavour;
 
 /// The subjects, in the order in which they run: what others build on comes first.
-const SUBJECTS: &[&[Case]] = &[node::CASES, chain_miss::CASES];
+const SUBJECTS: &[&[Case]] = &[node::CASES, chain_miss::CASES, nicsim_control::CASES];
 
 /// A test in the guest.
 #[derive(Clone, Copy, Debug)]
