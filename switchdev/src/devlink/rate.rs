@@ -111,7 +111,7 @@ impl Devlink {
 
 /// The kernel takes a port's number for a leaf and a name for a node
 /// (`devlink_rate_get_from_info()` in `net/devlink/rate.c`).
-fn address(card: &Handle, target: &RateTarget) -> Writer {
+pub(super) fn address(card: &Handle, target: &RateTarget) -> Writer {
     match target {
         RateTarget::Leaf(index) => card.write().u32(uapi::PORT_INDEX, index.0),
         RateTarget::Node(name) => card.write().string(uapi::RATE_NODE_NAME, name),

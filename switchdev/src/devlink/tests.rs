@@ -1,57 +1,162 @@
-//! Bytes against `linux/devlink.h`, and the words operators read.
+//! Bytes against what the `devlink` command and the kernel say, and the words operators read.
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::eswitch::{EswitchMode, InlineMode};
-use crate::netlink::attr::Attributes;
+use crate::eswitch::{EncapMode, EswitchMode, InlineMode};
+use crate::netlink::attr::{AttrError, Attributes};
 use crate::phys_port::{Controller, PfNumber, VfIndex};
 
 fn card() -> Handle {
     "pci/0000:01:00.0".parse().unwrap()
 }
 
-/// `bus_name "pci"`, `dev_name "0000:01:00.0"`, as every request to the card starts.
-const CARD: &str = "08000100706369001100020030303030 3a30313a30302e3000000000";
+/// What `devlink` and the kernel said; see `goldens/README.md`.
+struct Golden {
+    request: Vec<u8>,
+    answers: Vec<Vec<u8>>,
+}
 
-fn check(writer: Writer, rest: &str) {
-    let hex: String = writer.into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-    assert_eq!(hex, format!("{CARD}{rest}").replace(' ', ""));
+fn golden(file: &str) -> Golden {
+    let lines = |mark: &str| -> Vec<Vec<u8>> {
+        file.lines().filter_map(|line| line.strip_prefix(mark)).map(unhex).collect()
+    };
+    Golden { request: lines("> ").remove(0), answers: lines("< ") }
+}
+
+fn unhex(hex: &str) -> Vec<u8> {
+    let byte = |i: usize| u8::from_str_radix(&hex[i..i + 2], 16).unwrap();
+    (0..hex.len()).step_by(2).map(byte).collect()
+}
+
+macro_rules! golden {
+    ($name:literal) => {
+        golden(include_str!(concat!("../../goldens/devlink/", $name, ".txt")))
+    };
+}
+
+/// Our request is theirs: the same command, and the same value of every attribute either has.
+fn check_request(golden: &Golden, command: u8, writer: Writer) {
+    assert_eq!(golden.request[0], command);
+    let ours = writer.into_bytes();
+    let (ours, theirs) = (Attributes::parse(&ours), Attributes::parse(&golden.request[4..]));
+    let (ours, theirs) = (ours.unwrap(), theirs.unwrap());
+    for kind in 0..=u16::from(u8::MAX) {
+        assert_eq!(padded(ours.get(kind)), padded(theirs.get(kind)), "attribute {kind}");
+    }
+}
+
+/// iproute2 leaves the padding inside of nests out of their lengths.
+fn padded(value: Option<&[u8]>) -> Option<Vec<u8>> {
+    value.map(|value| {
+        let mut value = value.to_vec();
+        value.resize(value.len().next_multiple_of(4), 0);
+        value
+    })
+}
+
+fn answers<T>(golden: &Golden, read: impl Fn(&Attributes<'_>) -> Result<T, AttrError>) -> Vec<T> {
+    let parse = |answer: &Vec<u8>| read(&Attributes::parse(&answer[4..]).unwrap()).unwrap();
+    golden.answers.iter().map(parse).collect()
+}
+
+fn leaf() -> RateTarget {
+    RateTarget::Leaf(PortIndex(1))
+}
+
+fn gold() -> RateTarget {
+    RateTarget::Node("gold".to_owned())
 }
 
 #[test]
-fn a_change_of_mode_is_a_u16_and_of_the_others_a_u8() {
-    check(
-        eswitch::write(&card(), EswitchChange::Mode(EswitchMode::Switchdev)),
-        "06001900 01000000",
-    );
-    let inline = EswitchChange::InlineMode(InlineMode::Transport);
-    check(eswitch::write(&card(), inline), "05001a00 03000000");
+fn eswitch_requests_are_those_of_the_devlink_command() {
+    let set = |change| eswitch::write(&card(), change);
+    let mode = set(EswitchChange::Mode(EswitchMode::Switchdev));
+    check_request(&golden!("eswitch_set_mode"), uapi::CMD_ESWITCH_SET, mode);
+    let inline = set(EswitchChange::InlineMode(InlineMode::Transport));
+    check_request(&golden!("eswitch_set_inline"), uapi::CMD_ESWITCH_SET, inline);
+    let encap = set(EswitchChange::EncapMode(EncapMode::Basic));
+    check_request(&golden!("eswitch_set_encap"), uapi::CMD_ESWITCH_SET, encap);
+    check_request(&golden!("eswitch_show"), uapi::CMD_ESWITCH_GET, card().write());
 }
 
 #[test]
-fn a_vfs_mac_is_nested_in_its_port() {
+fn port_and_health_requests_are_those_of_the_devlink_command() {
     let mac = PortFunctionChange::HwAddr("02:00:00:00:00:07".parse().unwrap());
-    check(
-        port::write_function(&card(), PortIndex(3), mac),
-        "08000300 03000000 10009180 0a000100 020000000007 0000",
+    let request = port::write_function(&card(), PortIndex(1), mac);
+    check_request(&golden!("port_function"), uapi::CMD_PORT_SET, request);
+    let recover = health::write_recover(&card(), "fw");
+    check_request(&golden!("recover"), uapi::CMD_HEALTH_REPORTER_RECOVER, recover);
+    check_request(&golden!("ports"), uapi::CMD_PORT_GET, Writer::default());
+    check_request(&golden!("health"), uapi::CMD_HEALTH_REPORTER_GET, Writer::default());
+    check_request(&golden!("info"), uapi::CMD_INFO_GET, card().write());
+}
+
+#[test]
+fn rate_requests_are_those_of_the_devlink_command() {
+    let max = RateChange::TxMax("1gbit".parse().unwrap());
+    let request = rate::write(&card(), &gold(), &max);
+    check_request(&golden!("rate_set"), uapi::CMD_RATE_SET, request);
+    check_request(&golden!("rate_node"), uapi::CMD_RATE_NEW, rate::address(&card(), &gold()));
+    check_request(&golden!("rates"), uapi::CMD_RATE_GET, Writer::default());
+    // The command can change two things at once; ours are one a request.
+    let share = rate::write(&card(), &leaf(), &RateChange::TxShare("100mbit".parse().unwrap()));
+    check_request(
+        &golden!("rate_leaf"),
+        uapi::CMD_RATE_SET,
+        share.string(uapi::RATE_PARENT_NODE_NAME, "gold"),
+    );
+    let parent = rate::write(&card(), &leaf(), &RateChange::Parent(Some("gold".to_owned())));
+    check_request(
+        &golden!("rate_leaf"),
+        uapi::CMD_RATE_SET,
+        parent.u64(uapi::RATE_TX_SHARE, 12_500_000),
     );
 }
 
 #[test]
-fn a_limit_is_in_bytes_on_the_wire() {
-    let change = RateChange::TxMax("1gbit".parse().unwrap());
-    let leaf = RateTarget::Leaf(PortIndex(3));
-    check(rate::write(&card(), &leaf, &change), "08000300 03000000 0c00a700 4059730700000000");
+fn the_kernels_answers_are_read() {
+    let eswitch = answers(&golden!("eswitch_show"), eswitch::parse);
+    assert_eq!(eswitch[0].to_string(), "mode switchdev inline-mode transport encap-mode basic");
+    let info = answers(&golden!("info"), info::parse);
+    assert_eq!(
+        info[0].to_string(),
+        "driver nicsim, serial NS-0000:01:00.0, fixed board.id NICSIM-25G-1P, \
+         fixed fw.psid NSM0000000001, running fw 1.12.3, stored fw 1.12.3"
+    );
+    let health = answers(&golden!("health"), health::parse);
+    assert_eq!(
+        health[0].to_string(),
+        "pci/0000:01:00.0: reporter fw state healthy error 0 recover 0"
+    );
+}
+
+#[test]
+fn the_kernels_ports_and_rates_are_read() {
+    let shown = |lines: Vec<String>| lines.join("\n");
+    let ports = answers(&golden!("ports"), port::parse);
+    assert_eq!(
+        shown(ports.iter().map(Port::to_string).collect()),
+        "pci/0000:01:00.0/1: netdev np0r0 flavour pcivf controller 0 pfnum 0 vfnum 0 \
+         hw_addr 00:00:00:00:00:00 state active opstate attached\n\
+         pci/0000:01:00.0/2: netdev np0r1 flavour pcivf controller 0 pfnum 0 vfnum 1 \
+         hw_addr 00:00:00:00:00:00 state active opstate attached\n\
+         pci/0000:01:00.0/65535: netdev np0 flavour physical port 0"
+    );
+    let rates = answers(&golden!("rates"), rate::parse);
+    assert_eq!(
+        shown(rates.iter().map(RateObject::to_string).collect()),
+        "pci/0000:01:00.0/gold: node tx_share 0bit tx_max 1gbit\n\
+         pci/0000:01:00.0/1: leaf tx_share 100mbit tx_max 0bit parent gold\n\
+         pci/0000:01:00.0/2: leaf tx_share 0bit tx_max 0bit"
+    );
 }
 
 #[test]
 fn an_empty_parent_detaches() {
-    let node = RateTarget::Node("a".to_owned());
-    check(
-        rate::write(&card(), &node, &RateChange::Parent(None)),
-        "0600a800 61000000 0500a900 00000000",
-    );
+    let bytes = rate::write(&card(), &leaf(), &RateChange::Parent(None)).into_bytes();
+    let detach = Attributes::parse(&bytes).unwrap();
+    assert_eq!(detach.get(uapi::RATE_PARENT_NODE_NAME), Some(&[0][..]));
 }
 
 fn pcivf() -> Writer {
