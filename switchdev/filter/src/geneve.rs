@@ -27,6 +27,9 @@ pub enum GeneveOptionError {
     /// The data does not fill whole words or is too long.
     #[error("Geneve option data of {0} bytes: it must be a multiple of 4, and at most 124")]
     DataLength(usize),
+    /// Flower cannot match an option without data (`fl_set_geneve_opt`).
+    #[error("a Geneve option without data cannot be matched: it must have at least 4 bytes")]
+    NoData,
     /// The mask does not cover the data.
     #[error("Geneve option mask of {mask} bytes for {data} bytes of data: they must be equal")]
     MaskLength {
@@ -104,6 +107,9 @@ impl GeneveOptionMatch {
             return Err(GeneveOptionError::MaskLength { data: data.len(), mask: mask.len() });
         }
         GeneveOption::new(class.value(), kind.value(), data)?;
+        if data.is_empty() {
+            return Err(GeneveOptionError::NoData);
+        }
         let counted = data.iter().zip(mask).map(|(data, mask)| data & mask).collect();
         Ok(Self { class, kind, data: counted, mask: mask.to_vec() })
     }
@@ -118,6 +124,12 @@ impl GeneveOptionMatch {
     #[must_use]
     pub fn mask(&self) -> &[u8] {
         &self.mask
+    }
+
+    /// Whether every bit counts.
+    #[must_use]
+    pub fn is_exact(&self) -> bool {
+        self.class.is_exact() && self.kind.is_exact() && self.mask.iter().all(|byte| *byte == 0xff)
     }
 
     /// Whether a packet's option is what the filter asks for.

@@ -39,7 +39,7 @@ fn a_vlan_filter_that_sends_to_a_representor() {
 fn a_mask_with_holes_is_written_out() {
     check(
         "dev eth0 egress chain 1 prio 1 handle 0x1 protocol ip flower dst_ip 10.0.1.0/255.0.255.0 \
-         ip_tos 0x10/0xfc ip_ttl 64 ip_flags nofrag verbose action goto chain 5",
+         ip_tos 0x10/0xfc ip_ttl 0x40 ip_flags nofrag verbose action goto chain 5",
     );
 }
 

@@ -3,8 +3,8 @@
 use std::fmt::{self, Display, Formatter};
 
 use super::value::{
-    EtherTypeWord, Hex, IpProtoWord, Label, MacWord, Plain, ethertype, frag, hex_u8, ip, ip_proto,
-    label, mac, masked, number_u8, number_u16, number_u32, parse_frag, parse_hex, port,
+    Decimal, EtherTypeWord, Hex, IpProtoWord, Label, MacWord, Plain, ethertype, frag, hex_u8, ip,
+    ip_proto, label, mac, masked, number_u8, number_u16, number_u32, parse_frag, parse_hex, port,
 };
 use super::words::{TextError, Words};
 use crate::key::{ArpKey, CtKey, CtState, EncKey, IpKey, L4Key, VlanKey};
@@ -19,8 +19,8 @@ pub(super) fn print(f: &mut Formatter<'_>, key: &FlowerMatch) -> fmt::Result {
     print_ip(f, &key.ip)?;
     print_arp(f, &key.arp)?;
     print_l4(f, &key.l4)?;
-    word(f, "type", key.icmp.kind.map(Plain))?;
-    word(f, "code", key.icmp.code.map(Plain))?;
+    word(f, "type", key.icmp.kind.map(Decimal))?;
+    word(f, "code", key.icmp.code.map(Decimal))?;
     print_enc(f, &key.enc)?;
     print_ct(f, &key.ct)
 }
@@ -44,14 +44,14 @@ fn print_ip(f: &mut Formatter<'_>, key: &IpKey) -> fmt::Result {
     word(f, "dst_ip", key.dst)?;
     word(f, "src_ip", key.src)?;
     word(f, "ip_tos", key.tos.map(Hex))?;
-    word(f, "ip_ttl", key.ttl.map(Plain))?;
+    word(f, "ip_ttl", key.ttl.map(Hex))?;
     word(f, "ip_flags", frag(key.frag))
 }
 
 fn print_arp(f: &mut Formatter<'_>, key: &ArpKey) -> fmt::Result {
     word(f, "arp_tip", key.tip.map(crate::key::IpMatch::V4))?;
     word(f, "arp_sip", key.sip.map(crate::key::IpMatch::V4))?;
-    word(f, "arp_op", key.op.map(Plain))?;
+    word(f, "arp_op", key.op.map(Decimal))?;
     word(f, "arp_tha", key.tha.map(MacWord))?;
     word(f, "arp_sha", key.sha.map(MacWord))
 }
@@ -69,18 +69,22 @@ fn print_enc(f: &mut Formatter<'_>, key: &EncKey) -> fmt::Result {
     word(f, "enc_dst_port", key.dst_port.map(Plain))?;
     word(f, "enc_src_port", key.src_port.map(Plain))?;
     word(f, "enc_tos", key.tos.map(Hex))?;
-    word(f, "enc_ttl", key.ttl.map(Plain))?;
+    word(f, "enc_ttl", key.ttl.map(Hex))?;
     let options = (!key.geneve.is_empty()).then(|| geneve_word(&key.geneve));
     word(f, "geneve_opts", options)
 }
 
-/// `CLASS:TYPE:DATA,…/MASKS`.
+/// `CLASS:TYPE:DATA,…`, with `/MASKS` where bits do not count. `tc` 6.1 reads a mask wrongly where
+/// there are several options; the kernel does not.
 fn geneve_word(options: &[GeneveOptionMatch]) -> String {
     let one = |class: u16, kind: u8, data: &[u8]| {
         format!("{class:04x}:{kind:02x}:{}", super::value::hex(data))
     };
     let values: Vec<String> =
         options.iter().map(|o| one(o.class.value(), o.kind.value(), o.data())).collect();
+    if options.iter().all(GeneveOptionMatch::is_exact) {
+        return values.join(",");
+    }
     let masks: Vec<String> =
         options.iter().map(|o| one(o.class.mask(), o.kind.mask(), o.mask())).collect();
     format!("{}/{}", values.join(","), masks.join(","))
@@ -156,7 +160,7 @@ fn parse_ip(name: &str, words: &mut Words<'_>, key: &mut IpKey) -> Result<bool, 
         "src_ip" => key.src = value(words, IP, ip)?,
         "dst_ip" => key.dst = value(words, IP, ip)?,
         "ip_tos" => key.tos = value(words, NUMBER, |w| masked(w, hex_u8))?,
-        "ip_ttl" => key.ttl = value(words, NUMBER, |w| masked(w, number_u8))?,
+        "ip_ttl" => key.ttl = value(words, NUMBER, |w| masked(w, hex_u8))?,
         "ip_flags" => {
             key.frag = value(words, "fragment flags", parse_frag)?.unwrap_or_default();
         }
@@ -205,7 +209,7 @@ fn parse_enc(name: &str, words: &mut Words<'_>, key: &mut EncKey) -> Result<bool
         "enc_src_port" => key.src_port = value(words, NUMBER, |w| masked(w, number_u16))?,
         "enc_dst_port" => key.dst_port = value(words, NUMBER, |w| masked(w, number_u16))?,
         "enc_tos" => key.tos = value(words, NUMBER, |w| masked(w, hex_u8))?,
-        "enc_ttl" => key.ttl = value(words, NUMBER, |w| masked(w, number_u8))?,
+        "enc_ttl" => key.ttl = value(words, NUMBER, |w| masked(w, hex_u8))?,
         "geneve_opts" => {
             key.geneve = value(words, "Geneve options", geneve)?.unwrap_or_default();
         }

@@ -26,7 +26,7 @@ pub(super) fn number_u32(word: &str) -> Option<u32> {
     number(word)?.try_into().ok()
 }
 
-/// A hexadecimal number, with or without `0x`: `tc` reads TOS and odd protocols so.
+/// A hexadecimal number, with or without `0x`: `tc` reads TOS, TTL and odd protocols so.
 pub(super) fn hex_u8(word: &str) -> Option<u8> {
     u8::from_str_radix(word.strip_prefix("0x").unwrap_or(word), 16).ok()
 }
@@ -46,6 +46,16 @@ impl<T: Bits + Display + LowerHex> Display for Plain<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0.value())?;
         if self.0.is_exact() { Ok(()) } else { write!(f, "/{:#x}", self.0.mask()) }
+    }
+}
+
+/// The same with the mask in decimal, where `tc` reads no other.
+pub(super) struct Decimal<T>(pub(super) Masked<T>);
+
+impl<T: Bits + Display> Display for Decimal<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0.value())?;
+        if self.0.is_exact() { Ok(()) } else { write!(f, "/{}", self.0.mask()) }
     }
 }
 

@@ -140,6 +140,11 @@ impl Writer {
         self.bytes(kind | NLA_F_NESTED, inside.into_bytes());
     }
 
+    /// A nest without it: some parts of TC are older than the flag.
+    pub(super) fn plain_nest(&mut self, kind: u16, inside: Self) {
+        self.bytes(kind, inside.into_bytes());
+    }
+
     pub(super) fn into_nlas(self) -> Vec<DefaultNla> {
         self.nlas
     }

@@ -125,6 +125,7 @@ fn options(filter: &Filter) -> Vec<TcOption> {
         options.push(TcFilterFlowerOption::Actions(actions));
     }
     options.push(TcFilterFlowerOption::Flags(VERBOSE | hw_flags(filter.hw)));
+    flower::emit_frag(filter.key.ip.frag, &mut options);
     if filter.protocol != EtherType::ALL {
         options.push(TcFilterFlowerOption::EthType(filter.protocol.0));
     }

@@ -9,6 +9,8 @@ mod action;
 mod attrs;
 mod flower;
 mod geneve;
+#[cfg(test)]
+mod goldens;
 mod message;
 mod stats;
 

@@ -32,6 +32,9 @@ const RATE_AT: usize = 28;
 const ETHERNET: u8 = 1;
 
 const TABLE_CELLS: u32 = 256;
+const MICROS_PER_SECOND: f64 = 1_000_000.0;
+/// A microsecond has 15.625 ticks of 64 ns.
+const TICKS_PER_8_MICROS: u64 = 125;
 /// What `tc` takes for the longest packet where none is given.
 const DEFAULT_MTU: u32 = 2047;
 
@@ -40,18 +43,19 @@ pub(super) fn emit(police: &Police) -> Writer {
     put(&mut parameters, EXCEED_AT, exceed_number(police.exceed).cast_unsigned());
     put(&mut parameters, MTU_AT, police.mtu.unwrap_or(u32::MAX));
     let mut out = Writer::default();
-    match police.rate {
-        Some(PoliceRate::Bytes { per_second, burst }) => {
-            emit_bytes(&mut out, parameters, per_second, burst, police.mtu);
-        }
-        Some(PoliceRate::Packets { per_second, burst }) => {
-            out.bytes(PARAMETERS, parameters);
-            out.u64(PACKET_RATE_64, per_second);
-            out.u64(PACKET_BURST_64, burst.to_ticks(per_second));
-        }
-        None => out.bytes(PARAMETERS, parameters),
+    if let Some(PoliceRate::Bytes { per_second, burst }) = police.rate {
+        emit_bytes(&mut out, parameters, per_second, burst, police.mtu);
+    } else {
+        out.bytes(PARAMETERS, parameters);
     }
-    out.u32(RESULT, conform_number(police.conform).cast_unsigned());
+    // Without it the kernel passes what conforms.
+    if police.conform != Conform::Pass {
+        out.u32(RESULT, conform_number(police.conform).cast_unsigned());
+    }
+    if let Some(PoliceRate::Packets { per_second, burst }) = police.rate {
+        out.u64(PACKET_RATE_64, per_second);
+        out.u64(PACKET_BURST_64, burst.to_ticks(per_second));
+    }
     out
 }
 
@@ -89,13 +93,24 @@ fn cell_log(mtu: u32) -> u8 {
     (0..24).find(|shift| longest >> shift < TABLE_CELLS).unwrap_or(24)
 }
 
-/// The time each length takes, in ticks. Lengths wrap at 32 bits, as they do in `tc`.
+/// The time each length takes. `tc` cuts it to microseconds before it makes ticks of them, and
+/// lengths wrap at 32 bits; so do ours, for no one reads them who could tell.
 fn rate_table(per_second: u64, cell_log: u8) -> Vec<u8> {
     let cells = (1..=TABLE_CELLS).map(|cell| {
         let length = (u64::from(cell) << cell_log) & u64::from(u32::MAX);
-        clamp(Burst(length).to_ticks(per_second))
+        clamp(u64::from(micros(length, per_second)) * TICKS_PER_8_MICROS / 8)
     });
     cells.flat_map(u32::to_ne_bytes).collect()
+}
+
+/// In floating point, as `tc` reckons it, so that our table is its table to the last bit.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a float that does not fit becomes the nearest number that does"
+)]
+fn micros(length: u64, per_second: u64) -> u32 {
+    (MICROS_PER_SECOND * (length as f64 / per_second.max(1) as f64)) as u32
 }
 
 const KNOWN: [u16; 8] =

@@ -28,13 +28,18 @@ const RELEASE: u32 = 2;
 
 pub(super) fn emit(key: &TunnelKey) -> Writer {
     let mut out = Writer::default();
-    match key {
-        TunnelKey::Unset => out.bytes(PARAMETERS, generic_and(verdict::PIPE, RELEASE)),
-        TunnelKey::Set(set) => {
-            out.bytes(PARAMETERS, generic_and(verdict::PIPE, SET));
-            emit_set(&mut out, set);
+    let what = match key {
+        TunnelKey::Unset => {
+            // `tc` says so here too; the kernel does not read it.
+            out.u8(NO_CSUM, 0);
+            RELEASE
         }
-    }
+        TunnelKey::Set(set) => {
+            emit_set(&mut out, set);
+            SET
+        }
+    };
+    out.bytes(PARAMETERS, generic_and(verdict::PIPE, what));
     out
 }
 
@@ -47,7 +52,7 @@ fn emit_set(out: &mut Writer, set: &TunnelSet) {
         out.be16(DST_PORT, port);
     }
     if !set.geneve.is_empty() {
-        out.nest(OPTIONS, geneve::emit(set.geneve.iter().map(raw)));
+        out.plain_nest(OPTIONS, geneve::emit(set.geneve.iter().map(raw)));
     }
     if let Some(tos) = set.tos {
         out.u8(TOS, tos);

@@ -1,7 +1,7 @@
 //! The tunnel header a packet came with. Its Geneve options are two parallel lists, one of values
 //! and one of masks.
 
-use netlink_packet_core::{DefaultNla, NLA_F_NESTED, NLA_TYPE_MASK, Nla};
+use netlink_packet_core::{DefaultNla, NLA_TYPE_MASK, Nla};
 use tc_filter::key::{EncKey, IpMatch};
 use tc_filter::{GeneveOptionMatch, Masked, TunnelKeyId};
 
@@ -78,7 +78,7 @@ fn emit_geneve(options: &[GeneveOptionMatch], out: &mut Vec<Key>) {
 }
 
 fn nest(kind: u16, bytes: Vec<u8>) -> Key {
-    Key::Other(DefaultNla::new(kind | NLA_F_NESTED, bytes))
+    Key::Other(DefaultNla::new(kind, bytes))
 }
 
 pub(super) fn parse(options: &[Key]) -> Result<EncKey, Unreadable> {

@@ -16,7 +16,6 @@ pub(super) fn emit(key: &IpKey, out: &mut Vec<Key>) {
     emit_src(key.src, out);
     masked(out, key.tos, Key::IpTos, Key::IpTosMask);
     masked(out, key.ttl, Key::IpTtl, Key::IpTtlMask);
-    emit_frag(key.frag, out);
 }
 
 fn emit_dst(address: Option<IpMatch>, out: &mut Vec<Key>) {
@@ -35,7 +34,8 @@ fn emit_src(address: Option<IpMatch>, out: &mut Vec<Key>) {
     }
 }
 
-fn emit_frag(key: FragKey, out: &mut Vec<Key>) {
+/// Written behind everything else, as `tc` does.
+pub(in crate::tc::codec) fn emit_frag(key: FragKey, out: &mut Vec<Key>) {
     let bits = |flag: Option<bool>, bit| flag.map_or((0, 0), |on| (if on { bit } else { 0 }, bit));
     let (fragment, first) = (bits(key.fragment, FRAGMENT), bits(key.first, FIRST));
     let mask = fragment.1 | first.1;

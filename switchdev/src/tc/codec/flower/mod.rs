@@ -17,6 +17,7 @@ use netlink_packet_route::tc::TcFilterFlowerOption as Key;
 use tc_filter::{Bits, EtherType, FlowerMatch, Masked};
 
 use super::Unreadable;
+pub(super) use ip::emit_frag;
 
 /// Takes a key's payload out of the options.
 macro_rules! pick {
