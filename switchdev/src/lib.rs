@@ -10,6 +10,7 @@ pub mod link;
 pub mod netlink;
 pub mod pci;
 pub mod phys_port;
+pub mod probe;
 pub mod representor;
 pub mod route;
 pub mod sriov;
