@@ -1,13 +1,10 @@
 //! Faults on demand happen when asked for, say what they are, and end.
 
-use std::thread;
-use std::time::{Duration, Instant};
-
-use anyhow::{bail, ensure};
+use anyhow::ensure;
 use serde_json::Value;
 
 use crate::cases::Ctx;
-use crate::guest::nicsim::{DEVLINK, Nicsim, read};
+use crate::guest::nicsim::{DEVLINK, Nicsim, read, wait_for_link};
 use crate::guest::tool;
 
 use super::{net, present};
@@ -62,23 +59,12 @@ pub(super) fn slow_netdevs(ctx: &mut Ctx) -> anyhow::Result<()> {
     ensure!(!present("np0v0"), "the VF's netdev was there at once");
     nic.set_mode("switchdev")?;
     ensure!(!present("np0r0"), "the representor was there at once");
-    appears("np0v0")?;
-    appears("np0r0")?;
+    wait_for_link("np0v0")?;
+    wait_for_link("np0r0")?;
     nic.set_mode("legacy")?;
     nic.set_mode("switchdev")?;
     nic.set_vfs(0)?;
     ensure!(!present("np0r0"), "a representor came after its VF had gone");
-    Ok(())
-}
-
-fn appears(netdev: &str) -> anyhow::Result<()> {
-    let start = Instant::now();
-    while !present(netdev) {
-        if start.elapsed() > Duration::from_secs(20) {
-            bail!("{netdev} never appeared");
-        }
-        thread::sleep(Duration::from_millis(20));
-    }
     Ok(())
 }
 

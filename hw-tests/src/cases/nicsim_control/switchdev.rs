@@ -8,7 +8,7 @@ use crate::cases::Ctx;
 use crate::guest::netns::Netns;
 use crate::guest::nicsim::{Nicsim, read};
 use crate::guest::tool;
-use crate::guest::udp::{exchange, is_cut};
+use crate::guest::udp::{exchange, exchange_sized, is_cut};
 
 use super::{net, present};
 
@@ -58,9 +58,7 @@ impl Bridge {
 
 impl Drop for Bridge {
     fn drop(&mut self) {
-        if let Err(error) = tool::run("ip link del nicsim-br") {
-            eprintln!("{error:#}");
-        }
+        tool::undo("ip link del nicsim-br");
     }
 }
 
@@ -103,7 +101,7 @@ pub(super) fn mtu(ctx: &mut Ctx) -> anyhow::Result<()> {
 impl Bridge {
     /// A datagram of 8000 bytes from pod to pod; how many arrive.
     fn send_large(&self) -> anyhow::Result<u32> {
-        crate::guest::udp::exchange_sized(&self.a, &self.b, "10.9.0.2", 1, 8000)
+        exchange_sized(&self.a, &self.b, "10.9.0.2", 1, 8000)
     }
 }
 
