@@ -8,6 +8,7 @@
 
 mod chain_miss;
 mod nicsim_control;
+mod nicsim_cycle;
 mod node;
 
 use std::path::PathBuf;
@@ -17,7 +18,8 @@ use anyhow::Context;
 use crate::sim::kernel::Flavour;
 
 /// The subjects, in the order in which they run: what others build on comes first.
-const SUBJECTS: &[&[Case]] = &[node::CASES, chain_miss::CASES, nicsim_control::CASES];
+const SUBJECTS: &[&[Case]] =
+    &[node::CASES, chain_miss::CASES, nicsim_control::CASES, nicsim_cycle::CASES];
 
 /// A test in the guest.
 #[derive(Clone, Copy, Debug)]

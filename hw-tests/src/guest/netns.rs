@@ -67,7 +67,7 @@ impl Drop for Netns {
 }
 
 /// Moves the calling thread into a namespace. It cannot come back.
-pub(super) fn enter_thread(name: &str) -> anyhow::Result<()> {
+pub(crate) fn enter_thread(name: &str) -> anyhow::Result<()> {
     let path = Path::new("/run/netns").join(name);
     let file = File::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
     move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))
