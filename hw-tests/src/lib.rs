@@ -4,6 +4,7 @@
 //! cli/    what a user types; one file a subcommand
 //! sim/    the host's side: kernel, initramfs, nicsim.ko, QEMU, and what became of a run
 //! guest/  the guest's side: the first process, and fixtures for cases (nicsim, namespaces, OVS, packets)
+//! setup/  the system packages all this needs
 //! cases/  the tests that run in the guest; one file a subject
 //! ```
 //!
@@ -13,4 +14,5 @@
 pub mod cases;
 pub mod cli;
 pub mod guest;
+pub mod setup;
 pub mod sim;

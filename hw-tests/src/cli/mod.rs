@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand, each with `run(self) -> anyhow::Result<ExitCode>`.
 
 mod guest;
+mod setup;
 mod sim;
 mod sim_test;
 
@@ -23,6 +24,8 @@ enum Command {
     /// The simulated node: run a command in it, get a shell, run its tests.
     #[command(subcommand)]
     Sim(sim::Sim),
+    /// Install the system packages that the simulated node needs.
+    Setup(setup::SetupArgs),
     /// What runs inside the guest; not for people.
     #[command(subcommand, hide = true)]
     Guest(guest::Guest),
@@ -32,6 +35,7 @@ impl Command {
     fn run(self) -> anyhow::Result<ExitCode> {
         match self {
             Self::Sim(sim) => sim.run(),
+            Self::Setup(args) => args.run(),
             Self::Guest(guest) => guest.run(),
         }
     }
