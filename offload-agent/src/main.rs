@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use offload_agent::cli::{Cli, Exit};
+use offload_agent::cli::{Cli, CommandError, Exit};
 use offload_agent::logging;
 
 fn main() -> ExitCode {
@@ -11,7 +11,7 @@ fn main() -> ExitCode {
         Ok(exit) => exit.into(),
         Err(error) => {
             eprintln!("offload-agent: {error:#}");
-            Exit::Failed.into()
+            error.downcast_ref().map_or(Exit::Failed, CommandError::exit).into()
         }
     }
 }

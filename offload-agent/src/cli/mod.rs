@@ -2,6 +2,7 @@
 //!
 //! A new subcommand is a module here, a variant of [`Command`] and an arm in [`Command::run`].
 
+pub mod compile;
 pub mod completion;
 
 use std::process::ExitCode;
@@ -38,6 +39,8 @@ pub struct Cli {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Compile rules from a file, and show filters and verdicts; nothing is touched.
+    Compile(compile::Args),
     /// Print a completion script for a shell.
     Completion(completion::Args),
 }
@@ -50,6 +53,7 @@ impl Command {
     /// When the command failed; a command that worked and answers no returns an [`Exit`].
     pub fn run(&self) -> Result<Exit, CommandError> {
         match self {
+            Self::Compile(args) => Ok(compile::run(args)?),
             Self::Completion(args) => Ok(completion::run(args)),
         }
     }
@@ -57,7 +61,21 @@ impl Command {
 
 /// What failed: one variant a subcommand, each with its own error enum inside.
 #[derive(Debug, thiserror::Error)]
-pub enum CommandError {}
+pub enum CommandError {
+    /// `compile`.
+    #[error(transparent)]
+    Compile(#[from] compile::CompileError),
+}
+
+impl CommandError {
+    /// What the shell is told.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Compile(error) => error.exit(),
+        }
+    }
+}
 
 /// How a command ended, for the shell. The numbers are in `--help`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -140,6 +140,11 @@ impl Reason {
         matches!(self, Reason::Hidden(_) | Reason::NeverMatches | Reason::UnreachableTable(_))
     }
 
+    /// Whether it is about the port that packets come in by.
+    pub fn is_ingress(&self) -> bool {
+        matches!(self, Reason::Ingress { .. })
+    }
+
     /// Whether it concerns odd frames only: a rule whose other packets are all in hardware is said to be in hardware.
     pub fn is_marginal(&self) -> bool {
         matches!(
@@ -283,9 +288,17 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// The reason that says most: what is not about odd frames first.
+    /// The reason that says most: what the rule asks for comes before where its packets come from, and odd frames last.
     pub fn reason(&self) -> Option<&Reason> {
-        self.kept.keys().min_by_key(|reason| (reason.is_marginal(), (*reason).clone()))
+        self.kept.keys().min_by_key(|reason| (reason.is_marginal(), reason.is_ingress()))
+    }
+
+    /// The reasons worth a line: where all packets stay in OVS anyway, an input port that could do no better is none.
+    fn telling(&self) -> impl Iterator<Item = (&Reason, &BTreeSet<String>)> {
+        let only_ingress = self.reason().is_none_or(Reason::is_ingress);
+        let all = self.outcome == Outcome::Split || only_ingress;
+        let serious = self.kept.iter().filter(|(reason, _)| !reason.is_marginal());
+        serious.filter(move |(reason, _)| all || !reason.is_ingress())
     }
 }
 
@@ -298,7 +311,7 @@ impl fmt::Display for Verdict {
             let ports: Vec<&str> = self.offloaded_on.iter().map(String::as_str).collect();
             write!(f, "; offloaded on {}", ports.join(" "))?;
         }
-        for (reason, ports) in self.kept.iter().filter(|(reason, _)| !reason.is_marginal()) {
+        for (reason, ports) in self.telling() {
             write!(f, "; {reason}")?;
             if self.outcome == Outcome::Split {
                 let ports: Vec<&str> = ports.iter().map(String::as_str).collect();
@@ -332,8 +345,8 @@ pub struct Summary {
 
 impl Summary {
     /// Counts.
-    pub fn of(verdicts: &[Verdict]) -> Summary {
-        let mut summary = Summary { rules: verdicts.len(), ..Summary::default() };
+    pub fn of<'a>(verdicts: impl IntoIterator<Item = &'a Verdict>) -> Summary {
+        let mut summary = Summary::default();
         for verdict in verdicts {
             summary.count(verdict);
         }
@@ -341,6 +354,7 @@ impl Summary {
     }
 
     fn count(&mut self, verdict: &Verdict) {
+        self.rules += 1;
         self.reachable += usize::from(verdict.outcome != Outcome::Dead);
         self.offloaded += usize::from(verdict.outcome.is_offloaded());
         self.guarded += usize::from(!verdict.guards.is_empty());

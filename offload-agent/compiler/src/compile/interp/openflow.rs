@@ -72,13 +72,13 @@ fn run(rule: &Rule, ingress: OfPort, frame: &Frame, vlan_limit: u8) -> Option<Ve
         return None;
     }
     let tags = tags(frame, vlan_limit);
-    let mut packet = Packet { frame: frame.clone(), base: tags.clone(), flow: tags };
+    let mut packet = Packet { frame: frame.clone(), base: tags.clone(), flow: tags, lost: false };
     let mut out = Vec::new();
     for action in &rule.actions {
         match action {
             Action::Output(port) if *port == ingress => {}
-            Action::Output(OfPort::IN_PORT) => out.push((ingress, packet.commit())),
-            Action::Output(port) if port.is_physical() => out.push((*port, packet.commit())),
+            Action::Output(OfPort::IN_PORT) => out.push((ingress, packet.commit()?)),
+            Action::Output(port) if port.is_physical() => out.push((*port, packet.commit()?)),
             other => packet.edit(other)?,
         }
     }
@@ -101,6 +101,8 @@ struct Packet {
     frame: Frame,
     base: Vec<(u16, u16)>,
     flow: Vec<(u16, u16)>,
+    /// OVS has lost sight of a tag, or was asked for what OpenFlow forbids: what it would send is not worth copying.
+    lost: bool,
 }
 
 impl Packet {
@@ -109,13 +111,14 @@ impl Packet {
             Action::Note(_) => {}
             Action::PopVlan | Action::StripVlan if self.flow.is_empty() => {}
             Action::PopVlan | Action::StripVlan => drop(self.flow.remove(0)),
-            Action::PushVlan(_) if self.flow.len() == MAX_TAGS => return None,
+            Action::PushVlan(_) if self.flow.len() == MAX_TAGS => self.lost = true,
             Action::PushVlan(tpid) => self.flow.insert(0, (*tpid, VLAN_PRESENT)),
             Action::ModVlanVid(id) => self.set(*id, 0x0fff, true),
             Action::SetVlanVid(id) => self.set(*id, 0x0fff, false),
             Action::ModVlanPcp(pcp) => self.set(u16::from(*pcp) << 13, 0xe000, true),
             Action::SetVlanPcp(pcp) => self.set(u16::from(*pcp) << 13, 0xe000, false),
-            Action::SetField(set) if set.field == Field::VlanVid && !self.flow.is_empty() => {
+            Action::SetField(set) if set.field == Field::VlanVid => {
+                self.lost |= self.flow.is_empty();
                 self.set(u16::try_from(set.masked.value).ok()?, 0x0fff, false);
             }
             _ => return None,
@@ -133,7 +136,10 @@ impl Packet {
     }
 
     /// `commit_vlan_action`: from the inside out, tags that are equal stay; a pushed tag has bit 12 clear.
-    fn commit(&mut self) -> Frame {
+    fn commit(&mut self) -> Option<Frame> {
+        if self.lost {
+            return None;
+        }
         let inside_out = self.base.iter().rev().zip(self.flow.iter().rev());
         let kept = inside_out.take_while(|(old, new)| old == new).count();
         for _ in kept..self.base.len() {
@@ -144,6 +150,6 @@ impl Packet {
             self.frame.push(*tpid, tci & !VLAN_PRESENT);
         }
         self.base.clone_from(&self.flow);
-        self.frame.clone()
+        Some(self.frame.clone())
     }
 }

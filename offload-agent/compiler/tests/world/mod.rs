@@ -1,0 +1,223 @@
+//! A bridge with a card's ports, and packets of every shape the compiler has to tell apart.
+
+#![allow(dead_code, reason = "each test uses its part")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot build its world fails")]
+
+use std::collections::BTreeMap;
+
+use flow_compiler::capabilities::Capabilities;
+use flow_compiler::compile::interp::{self, Frame};
+use flow_compiler::compile::ir::{Ingress, Rules};
+use flow_compiler::openflow::text::{Names, parse_rules};
+use flow_compiler::openflow::{BridgeName, BridgeRules, Field, OfPort, Rule, Ruleset};
+use flow_compiler::ports::{
+    BridgePorts, Port, PortIfIndex, PortKind, PortMap, SwitchPort, SwitchRole,
+};
+
+pub(crate) const BRIDGE: &str = "br0";
+
+/// Port 1 is the uplink, 2 and 3 are representors, 4 is a veth, LOCAL is the bridge's own.
+pub(crate) fn ports() -> PortMap {
+    let on_card = |role| Some(SwitchPort { id: "c0ffee".to_owned(), role });
+    let all = [
+        (OfPort(1), "np0", 11, PortKind::System, on_card(SwitchRole::Uplink)),
+        (OfPort(2), "np0r0", 12, PortKind::System, on_card(SwitchRole::Representor)),
+        (OfPort(3), "np0r1", 13, PortKind::System, on_card(SwitchRole::Representor)),
+        (OfPort(4), "veth0", 14, PortKind::System, None),
+        (OfPort::LOCAL, BRIDGE, 15, PortKind::Internal, None),
+    ];
+    let ports = all.into_iter().map(|(number, name, ifindex, kind, switch)| {
+        let ifindex = Some(PortIfIndex(ifindex));
+        (number, Port { name: name.to_owned(), ifindex, kind, switch, ..Port::default() })
+    });
+    let bridge = BridgePorts { ports: ports.collect(), ..BridgePorts::default() };
+    PortMap { bridges: BTreeMap::from([(BridgeName::from(BRIDGE), bridge)]) }
+}
+
+pub(crate) fn port(number: u16) -> Ingress {
+    Ingress { bridge: BridgeName::from(BRIDGE), port: OfPort(number) }
+}
+
+pub(crate) fn rule(text: &str) -> Rule {
+    parse_rules(text, &Names::default()).unwrap().remove(0)
+}
+
+pub(crate) fn ruleset(rules: impl IntoIterator<Item = Rule>) -> Ruleset {
+    let rules: BridgeRules = rules.into_iter().collect();
+    Ruleset { bridges: BTreeMap::from([(BridgeName::from(BRIDGE), rules)]) }
+}
+
+/// Compiles, and compares the fate of every packet on every port with OpenFlow's.
+pub(crate) fn check(ruleset: &Ruleset, ports: &PortMap, card: &Capabilities, packets: &[Frame]) {
+    let compiled = flow_compiler::compile(ruleset, ports, card);
+    let rules = Rules::of(ruleset);
+    let limits = card.vlan_limit.map_or_else(|| vec![1, 2], |limit| vec![limit]);
+    for ingress in [1, 2].map(port) {
+        if !ruleset_knows(ruleset, &ingress) {
+            continue;
+        }
+        for packet in packets {
+            let fate = interp::plan(&compiled.plan, ports, &ingress, packet);
+            for limit in &limits {
+                let expected = interp::openflow(&rules, &ingress, packet, *limit);
+                assert!(
+                    fate.agrees(&expected),
+                    "on {ingress}, vlan-limit {limit}, packet {packet:?}\nOpenFlow: {expected:?}\nfilters: {fate:?}\n{}",
+                    story(ruleset, &compiled.plan)
+                );
+            }
+        }
+    }
+}
+
+/// Whether a look at the second port can show anything that the first one does not.
+fn ruleset_knows(ruleset: &Ruleset, ingress: &Ingress) -> bool {
+    let mut rules = ruleset.bridges.values().flat_map(|bridge| bridge.rules.values());
+    ingress.port == OfPort(1) || rules.any(|rule| rule.match_.get(Field::InPort).is_some())
+}
+
+fn story(ruleset: &Ruleset, plan: &flow_compiler::plan::Plan) -> String {
+    let rules = ruleset.bridges.values().flat_map(|bridge| bridge.rules.values());
+    let rules: Vec<String> = rules.map(Rule::to_string).collect();
+    let filters: Vec<String> = plan
+        .filters
+        .values()
+        .map(|filter| format!("{:?}", filter.text(&tc_filter::text::Numbered)))
+        .collect();
+    format!("{}\n{}", rules.join("\n"), filters.join("\n"))
+}
+
+pub(crate) const HOST_A: [u8; 6] = [2, 0, 0, 0, 0, 0xa];
+pub(crate) const HOST_B: [u8; 6] = [2, 0, 0, 0, 0, 0xb];
+
+/// A frame with these tags (EtherType and TCI, the outer one first) and what follows them.
+pub(crate) fn frame(tags: &[(u16, u16)], rest: &[u8]) -> Frame {
+    let mut bytes = [HOST_B, HOST_A].concat();
+    for (tpid, tci) in tags {
+        bytes.extend(tpid.to_be_bytes());
+        bytes.extend(tci.to_be_bytes());
+    }
+    bytes.extend(rest);
+    Frame(bytes)
+}
+
+/// Every body under every stack of tags.
+pub(crate) fn packets() -> Vec<Frame> {
+    let stacks = stacks();
+    bodies().iter().flat_map(|body| stacks.iter().map(|tags| frame(tags, body))).collect()
+}
+
+/// Enough for worlds with many rulesets: the tags and bodies that differ most.
+pub(crate) fn few_packets() -> Vec<Frame> {
+    let stacks =
+        stacks().into_iter().enumerate().filter(|(number, _)| [0, 2, 3, 7, 8].contains(number));
+    let bodies = bodies();
+    let bodies = || {
+        bodies
+            .iter()
+            .enumerate()
+            .filter(|(number, _)| ![2, 6, 8, 13, 14, 16, 21, 22].contains(number))
+    };
+    stacks
+        .flat_map(|(_, tags)| bodies().map(move |(_, body)| frame(&tags, body)).collect::<Vec<_>>())
+        .collect()
+}
+
+/// No tag, VLANs 0, 5 and 6, priority 3, the drop eligible bit, the other EtherType, and two tags in all four ways.
+pub(crate) fn stacks() -> Vec<Vec<(u16, u16)>> {
+    vec![
+        vec![],
+        vec![(0x8100, 0)],
+        vec![(0x8100, 5)],
+        vec![(0x8100, 0x1005)],
+        vec![(0x8100, 0x7005)],
+        vec![(0x8100, 6)],
+        vec![(0x8100, 0x7006)],
+        vec![(0x88a8, 5)],
+        vec![(0x8100, 5), (0x8100, 6)],
+        vec![(0x88a8, 6), (0x8100, 5)],
+        vec![(0x8100, 5), (0x88a8, 5)],
+        vec![(0x88a8, 5), (0x88a8, 6)],
+    ]
+}
+
+/// From the EtherType on: what stands above Ethernet, sound and odd.
+pub(crate) fn bodies() -> Vec<Vec<u8>> {
+    let tcp_80 = tcp(1000, 80, 2);
+    let no_port = tcp(0, 0, 2);
+    vec![
+        ipv4(6, 0, &tcp_80),
+        ipv4(6, 0, &tcp(80, 81, 0x10)),
+        ipv4(6, 0, &no_port),
+        ipv4(6, 0x2000, &tcp_80),
+        ipv4(6, 0x0010, &tcp_80),
+        ipv4(17, 0, &udp(53, 80)),
+        ipv4(17, 0x2000, &udp(53, 80)),
+        ipv4(1, 0, &[8, 0, 0, 0, 0, 0, 0, 0]),
+        ipv4(1, 0x0010, &[8, 0, 0, 0, 0, 0, 0, 0]),
+        ipv4(47, 0, &[0; 8]),
+        ipv6(6, &tcp_80),
+        ipv6(58, &[135, 0, 0, 0, 0, 0, 0, 0]),
+        ipv6(44, &[&[6, 0, 0, 1, 0, 0, 0, 9], tcp_80.as_slice()].concat()),
+        ipv6(44, &[&[6, 0, 0, 0x11, 0, 0, 0, 9], tcp_80.as_slice()].concat()),
+        ipv6(44, &[&[6, 0, 0, 0, 0, 0, 0, 9], tcp_80.as_slice()].concat()),
+        ipv6(51, &[&[6, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], tcp_80.as_slice()].concat()),
+        ipv6(0, &[&[6, 0, 1, 4, 0, 0, 0, 0], tcp_80.as_slice()].concat()),
+        arp(1, 1, [10, 0, 0, 1]),
+        arp(1, 2, [10, 0, 0, 1]),
+        arp(1, 3, [10, 0, 0, 1]),
+        arp(1, 1, [0, 0, 0, 0]),
+        arp(1, 9, [0, 0, 0, 0]),
+        arp(6, 1, [10, 0, 0, 1]),
+        snap(&ipv4(6, 0, &tcp_80)),
+        snap(&arp(1, 1, [10, 0, 0, 1])),
+        llc(),
+        vec![0, 6, 0xff, 0xff, 0, 0, 0, 0],
+        vec![0x88, 0xcc, 1, 2, 3, 4],
+        vec![0x08, 0x00, 0x4f, 0, 0, 9],
+        vec![0x08, 0x06, 0, 1],
+        vec![0x08, 0x00],
+    ]
+}
+
+pub(crate) fn tcp(src: u16, dst: u16, flags: u16) -> Vec<u8> {
+    let ports = [src.to_be_bytes(), dst.to_be_bytes()].concat();
+    let flags = (0x5000 | flags).to_be_bytes();
+    [ports.as_slice(), &[0; 8], &flags, &[0; 6]].concat()
+}
+
+pub(crate) fn udp(src: u16, dst: u16) -> Vec<u8> {
+    [src.to_be_bytes(), dst.to_be_bytes(), [0, 8], [0, 0]].concat()
+}
+
+/// IPv4 from 10.0.0.1 to 10.0.0.2, TTL 64, DSCP 4, with this fragment word.
+pub(crate) fn ipv4(proto: u8, fragment: u16, payload: &[u8]) -> Vec<u8> {
+    let [length_high, length_low] = u16::try_from(payload.len() + 20).unwrap().to_be_bytes();
+    let [high, low] = fragment.to_be_bytes();
+    let header = [0x45, 0x10, length_high, length_low, 0, 0, high, low, 64, proto, 0, 0];
+    [&[8, 0], header.as_slice(), &[10, 0, 0, 1], &[10, 0, 0, 2], payload].concat()
+}
+
+/// IPv6 from fd00::1 to fd00::2.
+pub(crate) fn ipv6(next: u8, payload: &[u8]) -> Vec<u8> {
+    let [high, low] = u16::try_from(payload.len()).unwrap().to_be_bytes();
+    let address = |last| [&[0xfd][..], &[0; 14], &[last]].concat();
+    let header = [0x60, 0, 0, 0, high, low, next, 64];
+    [&[0x86, 0xdd], header.as_slice(), &address(1), &address(2), payload].concat()
+}
+
+/// ARP of this hardware type and operation, from `sender`.
+pub(crate) fn arp(hardware: u8, operation: u8, sender: [u8; 4]) -> Vec<u8> {
+    let start = [8, 6, 0, hardware, 8, 0, 6, 4, 0, operation];
+    [&start[..], &HOST_A, &sender, &[0; 6], &[10, 0, 0, 2]].concat()
+}
+
+/// A frame with a length, and the EtherType behind a SNAP header.
+pub(crate) fn snap(body: &[u8]) -> Vec<u8> {
+    [&[0, 60, 0xaa, 0xaa, 3, 0, 0, 0], body].concat()
+}
+
+/// A spanning tree frame.
+pub(crate) fn llc() -> Vec<u8> {
+    vec![0, 7, 0x42, 0x42, 3, 0, 0, 0, 0, 0]
+}
