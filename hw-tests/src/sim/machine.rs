@@ -29,7 +29,7 @@ const CPUS: u32 = 2;
 /// The kernel's command line. A panic ends QEMU at once (`panic=-1` with `-no-reboot`), and an oops is a panic: nothing
 /// that runs after it can be trusted. `no_timer_check`: on a busy host the emulated timer is late, and the kernel would take it
 /// for broken and panic (timer_irq_works).
-const CMDLINE: &str = "console=ttyS0 loglevel=5 panic=-1 oops=panic intel_iommu=on iommu=pt random.trust_cpu=on \
+const CMDLINE: &str = "console=ttyS0 loglevel=7 panic=-1 oops=panic intel_iommu=on iommu=pt random.trust_cpu=on \
      no_timer_check";
 
 /// The virtio-serial ports, and the console: each is a socket of this name in the run's directory.
@@ -105,7 +105,7 @@ fn nics(line: &mut Line) {
                 bus + 0x0f
             ),
         );
-        line.with("-device", &format!("igb,bus=port{bus},mac=52:54:00:00:0{bus}:00"));
+        line.with("-device", &format!("igb,bus=port{bus},romfile=,mac=52:54:00:00:0{bus}:00"));
     }
 }
 

@@ -7,7 +7,7 @@ use super::{console, exit};
 
 /// A boot takes 3 to 8 s; a debug kernel on a busy machine far more.
 const BOOT_LIMIT: Duration = Duration::from_secs(240);
-/// The guest reports every second; a busy host delays it.
+/// The guest reports every second, and while it boots the console is hardly ever silent; a busy host delays both.
 const SILENCE_LIMIT: Duration = Duration::from_secs(60);
 /// From the end of the command to QEMU's.
 const POWER_OFF_LIMIT: Duration = Duration::from_secs(60);
@@ -43,6 +43,12 @@ impl Ending {
             Self::Hung(_) => exit::HANG,
             Self::QemuEnded(_) => exit::QEMU,
         }
+    }
+
+    /// Whether it is the machine that did not come up, before the command was started.
+    #[must_use]
+    pub fn is_of_boot(&self, boot: Option<Duration>) -> bool {
+        boot.is_none() && matches!(self, Self::Hung(_) | Self::Panicked)
     }
 
     /// What went wrong, unless it is the command's own affair.
@@ -90,6 +96,13 @@ impl Watch {
         }
     }
 
+    /// The console said something, which counts until the guest reports by itself.
+    pub fn hear_console(&mut self, now: Instant) {
+        if self.started.is_none() {
+            self.last_word = now;
+        }
+    }
+
     /// How long it took from power-on to the command's start.
     #[must_use]
     pub fn boot_time(&self) -> Option<Duration> {
@@ -100,7 +113,8 @@ impl Watch {
     #[must_use]
     pub fn overdue(&self, now: Instant) -> Option<Ending> {
         let Some(started) = self.started else {
-            return (now - self.powered_on > BOOT_LIMIT).then_some(Ending::Hung("it did not boot"));
+            let late = now - self.powered_on > BOOT_LIMIT || now - self.last_word > SILENCE_LIMIT;
+            return late.then_some(Ending::Hung("it did not boot"));
         };
         if let Some((_, ended)) = self.ended {
             return (now - ended > POWER_OFF_LIMIT)
@@ -184,6 +198,18 @@ mod tests {
         let (mut watch, now) = started(None);
         watch.take(Event::Ended(0), now);
         assert!(matches!(watch.overdue(now + POWER_OFF_LIMIT + SECOND), Some(Ending::Hung(_))));
+    }
+
+    #[test]
+    fn a_boot_that_falls_silent_hangs_and_is_the_machines_fault() {
+        let now = Instant::now();
+        let mut watch = Watch::new(now, None);
+        watch.hear_console(now + 50 * SECOND);
+        assert_eq!(watch.overdue(now + 100 * SECOND), None);
+        let ending = watch.overdue(now + 111 * SECOND).unwrap();
+        assert!(ending.is_of_boot(watch.boot_time()));
+        assert!(!ending.is_of_boot(Some(SECOND)), "it came up");
+        assert!(!Ending::QemuEnded(String::new()).is_of_boot(None), "it would do so again");
     }
 
     #[test]
