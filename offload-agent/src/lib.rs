@@ -11,4 +11,5 @@
 pub mod cli;
 pub mod config;
 pub mod logging;
+pub mod ovs;
 pub mod reconcile;

@@ -37,6 +37,11 @@ impl BridgeRules {
             RuleUpdate::Own { .. } | RuleUpdate::Paused | RuleUpdate::Resumed => false,
         }
     }
+
+    /// Takes changes in, in their order; `true` when the rules are not what they were.
+    pub fn apply_all(&mut self, updates: impl IntoIterator<Item = RuleUpdate>) -> bool {
+        updates.into_iter().fold(false, |changed, update| self.apply(update) || changed)
+    }
 }
 
 impl Ruleset {

@@ -37,8 +37,10 @@ const EXPERIMENTER_NICIRA: u32 = 0x0000_2320;
 const NICIRA_TLV_TABLE_REQUEST: u32 = 25;
 const NICIRA_TLV_TABLE_REPLY: u32 = 26;
 
-/// All of something: tables, ports, groups, meters.
+/// All of something, or any: ports, meters.
 const ALL: u32 = 0xffff_ffff;
+/// All groups; `0xffff_ffff` is *any* group there, which is none.
+const GROUP_ALL: u32 = 0xffff_fffc;
 const TABLE_ALL: u8 = 0xff;
 
 /// Ties a reply to its request.
@@ -263,7 +265,7 @@ pub fn flow_monitor_request(xid: Xid, monitor: u32) -> Vec<u8> {
 
 /// Asks for all groups.
 pub fn group_desc_request(xid: Xid) -> Vec<u8> {
-    multipart_request(MULTIPART_GROUP_DESC, xid, &[ALL.to_be_bytes(), [0; 4]].concat())
+    multipart_request(MULTIPART_GROUP_DESC, xid, &[GROUP_ALL.to_be_bytes(), [0; 4]].concat())
 }
 
 /// Asks for all meters.

@@ -64,17 +64,20 @@ fn value(field: Field, has_mask: bool, payload: &[u8]) -> Option<(Field, Masked)
     }
     let (value, mask) = payload.split_at_checked(width)?;
     let all = low_bits(u16::try_from(width * 8).ok()?);
-    let mask = if has_mask { number(mask) } else { all };
+    let mask = has_mask.then(|| number(mask));
     masked(field, number(value), mask, all).map(|masked| (field, masked))
 }
 
 /// The value in this program's terms: ports have 16 bits, and an exact match has the field's full mask.
-fn masked(field: Field, value: u128, mask: u128, all: u128) -> Option<Masked> {
+fn masked(field: Field, value: u128, mask: Option<u128>, all: u128) -> Option<Masked> {
+    let (has_mask, mask) = (mask.is_some(), mask.unwrap_or(all));
     match field {
         Field::InPortOxm | Field::ActsetOutput if mask == all => {
             let port = OfPort::from_wide(u32::try_from(value).ok()?)?;
             Some(Masked { value: u128::from(port.0), mask: field.full_mask() })
         }
+        // OVS leaves out leading zero bytes of a tunnel option, so even a mask of all ones is not the whole option.
+        Field::TunMetadata(_) if has_mask => Some(Masked::new(value, mask)),
         _ if mask == all => Some(Masked::new(value, field.full_mask())),
         // A bit that the field does not have is 0 in every packet.
         _ if value & mask & !field.full_mask() != 0 => None,
