@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may")]
 
+#[allow(dead_code, reason = "each test binary uses its part of this")]
 mod private_ovs;
 
 use std::collections::BTreeMap;

@@ -2,6 +2,12 @@
 //!
 //! OVS keeps this in OVSDB, so no rule says it. It is a value here; whoever reads OVSDB fills it in.
 
+mod database;
+mod dump;
+
+pub use database::{Cell, Database, Row, RowUpdate};
+pub use dump::DumpError;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::openflow::{BridgeName, OfPort};

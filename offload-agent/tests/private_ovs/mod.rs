@@ -64,7 +64,6 @@ impl PrivateOvs {
         self.directory.path().join(format!("{bridge}.mgmt"))
     }
 
-    #[allow(dead_code, reason = "each test binary uses its part of this")]
     pub(crate) fn database_socket(&self) -> PathBuf {
         self.directory.path().join("db.sock")
     }
@@ -73,6 +72,14 @@ impl PrivateOvs {
     pub(crate) fn vsctl(&self, arguments: &str) -> String {
         let words: Vec<&str> = arguments.split_whitespace().collect();
         self.run("ovs-vsctl", &words)
+    }
+
+    /// What `ovsdb-client dump` prints.
+    pub(crate) fn database_dump(&self) -> String {
+        self.run(
+            "ovsdb-client",
+            &["dump", &format!("unix:{}", self.path("db.sock")), "Open_vSwitch"],
+        )
     }
 
     /// Runs `ovs-ofctl` in OpenFlow 1.5 with these arguments.

@@ -40,7 +40,11 @@ impl BridgeRules {
 
     /// Takes changes in, in their order; `true` when the rules are not what they were.
     pub fn apply_all(&mut self, updates: impl IntoIterator<Item = RuleUpdate>) -> bool {
-        updates.into_iter().fold(false, |changed, update| self.apply(update) || changed)
+        let mut changed = false;
+        for update in updates {
+            changed |= self.apply(update);
+        }
+        changed
     }
 }
 

@@ -1,0 +1,249 @@
+//! Rows of the Open vSwitch database, as far as anyone here asks for them, and the ports they describe.
+//!
+//! A cell is text, whatever its column's type: that is how both the JSON of the server and the tables that
+//! `ovsdb-client dump` prints can be read into one value.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    BridgePorts, LinkProtocols, Policing, Port, PortIfIndex, PortKind, PortMap, Tunnel, TunnelKind,
+    VlanMode,
+};
+use crate::openflow::{BridgeName, OfPort};
+
+/// What one column of one row holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cell {
+    /// Any number of values; an optional value has none or one.
+    Set(Vec<String>),
+    /// Keys with their values.
+    Map(BTreeMap<String, String>),
+}
+
+/// The columns of one row.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Row {
+    /// The cells by column name.
+    pub cells: BTreeMap<String, Cell>,
+}
+
+impl Row {
+    /// The values of a column; none when it is empty, not there, or a map.
+    pub fn set(&self, column: &str) -> &[String] {
+        match self.cells.get(column) {
+            Some(Cell::Set(values)) => values,
+            _ => &[],
+        }
+    }
+
+    /// The only value of a column, when there is one that says something.
+    pub fn text(&self, column: &str) -> Option<&str> {
+        self.set(column).first().map(String::as_str).filter(|text| !text.is_empty())
+    }
+
+    /// The value behind a key of a map.
+    pub fn key(&self, column: &str, key: &str) -> Option<&str> {
+        match self.cells.get(column) {
+            Some(Cell::Map(map)) => map.get(key).map(String::as_str),
+            _ => None,
+        }
+    }
+
+    fn number<T: std::str::FromStr>(&self, column: &str) -> Option<T> {
+        self.text(column)?.parse().ok()
+    }
+
+    fn is_true(&self, column: &str) -> bool {
+        self.text(column) == Some("true")
+    }
+
+    fn map(&self, column: &str) -> BTreeMap<String, String> {
+        match self.cells.get(column) {
+            Some(Cell::Map(map)) => map.clone(),
+            _ => BTreeMap::new(),
+        }
+    }
+}
+
+/// A change of one row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RowUpdate {
+    /// The table.
+    pub table: String,
+    /// The row's UUID.
+    pub uuid: String,
+    /// All of the row as it is now; `None` when it is gone.
+    pub row: Option<Row>,
+}
+
+/// The rows of the database by table and UUID.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Database {
+    tables: BTreeMap<String, BTreeMap<String, Row>>,
+}
+
+impl Database {
+    /// Takes a change in; `true` when the database is not what it was.
+    pub fn apply(&mut self, update: RowUpdate) -> bool {
+        let table = self.tables.entry(update.table).or_default();
+        match update.row {
+            Some(row) => table.insert(update.uuid, row.clone()).as_ref() != Some(&row),
+            None => table.remove(&update.uuid).is_some(),
+        }
+    }
+
+    /// Takes changes in, in their order; `true` when the database is not what it was.
+    pub fn apply_all(&mut self, updates: impl IntoIterator<Item = RowUpdate>) -> bool {
+        let mut changed = false;
+        for update in updates {
+            changed |= self.apply(update);
+        }
+        changed
+    }
+
+    /// The rows of a table.
+    pub fn table(&self, table: &str) -> impl Iterator<Item = &Row> {
+        self.tables.get(table).into_iter().flat_map(BTreeMap::values)
+    }
+
+    /// A setting of the whole switch, `Open_vSwitch other_config:KEY`.
+    pub fn switch_setting(&self, key: &str) -> Option<&str> {
+        self.table("Open_vSwitch").find_map(|row| row.key("other_config", key))
+    }
+
+    /// Whether OVS offloads to TC itself and so owns the hooks that we would use.
+    pub fn hw_offload(&self) -> bool {
+        self.switch_setting("hw-offload") == Some("true")
+    }
+
+    /// Whether OVS waits for its rules to be restored and forwards nothing yet.
+    pub fn is_restoring(&self) -> bool {
+        self.switch_setting("flow-restore-wait") == Some("true")
+    }
+
+    /// The ports of all bridges. An interface that OVS could not open has no number and is left out.
+    pub fn ports(&self) -> PortMap {
+        let bridges = self.table("Bridge").filter_map(|bridge| {
+            Some((BridgeName::from(bridge.text("name")?), self.bridge(bridge)))
+        });
+        PortMap { bridges: bridges.collect() }
+    }
+
+    fn bridge(&self, bridge: &Row) -> BridgePorts {
+        let ports = bridge.set("ports").iter().filter_map(|uuid| self.row("Port", uuid));
+        BridgePorts {
+            datapath_type: bridge.text("datapath_type").unwrap_or_default().to_owned(),
+            ports: ports.flat_map(|port| self.interfaces(bridge, port)).collect(),
+        }
+    }
+
+    fn interfaces(&self, bridge: &Row, port: &Row) -> Vec<(OfPort, Port)> {
+        let interfaces =
+            port.set("interfaces").iter().filter_map(|uuid| self.row("Interface", uuid));
+        let ports = interfaces.filter_map(|interface| {
+            Some((OfPort(interface.number("ofport")?), describe(bridge, port, interface)))
+        });
+        ports.collect()
+    }
+
+    fn row(&self, table: &str, uuid: &str) -> Option<&Row> {
+        self.tables.get(table)?.get(uuid)
+    }
+}
+
+fn describe(bridge: &Row, port: &Row, interface: &Row) -> Port {
+    let tag = port.number("tag");
+    let is_bond = port.set("interfaces").len() > 1;
+    Port {
+        name: interface.text("name").unwrap_or_default().to_owned(),
+        ifindex: interface.number("ifindex").filter(|index| *index != 0).map(PortIfIndex),
+        kind: kind(interface),
+        tag,
+        trunks: port
+            .set("trunks")
+            .iter()
+            .filter_map(|vlan| vlan.parse().ok())
+            .collect::<BTreeSet<u16>>(),
+        vlan_mode: vlan_mode(port.text("vlan_mode"), tag),
+        bond: port.text("name").filter(|_| is_bond).map(str::to_owned),
+        policing: policing(interface),
+        switch: None,
+        protocols: protocols(bridge, port, interface),
+        mac: interface.text("mac_in_use").and_then(mac),
+        link_up: interface.text("link_state").map(|state| state == "up"),
+        external_ids: interface.map("external_ids"),
+    }
+}
+
+fn kind(interface: &Row) -> PortKind {
+    let name = interface.text("type").unwrap_or_default();
+    if let Some(tunnel) = tunnel_kind(name) {
+        return PortKind::Tunnel(Tunnel { kind: tunnel, options: interface.map("options") });
+    }
+    match name {
+        "" | "system" => PortKind::System,
+        "internal" => PortKind::Internal,
+        "patch" => PortKind::Patch {
+            peer: interface.key("options", "peer").unwrap_or_default().to_owned(),
+        },
+        other => PortKind::Other(other.to_owned()),
+    }
+}
+
+fn tunnel_kind(name: &str) -> Option<TunnelKind> {
+    Some(match name {
+        "vxlan" => TunnelKind::Vxlan,
+        "geneve" => TunnelKind::Geneve,
+        "gre" => TunnelKind::Gre,
+        "ip6gre" => TunnelKind::Ip6Gre,
+        "erspan" => TunnelKind::Erspan,
+        "ip6erspan" => TunnelKind::Ip6Erspan,
+        "bareudp" => TunnelKind::Bareudp,
+        "lisp" => TunnelKind::Lisp,
+        "stt" => TunnelKind::Stt,
+        "gtpu" => TunnelKind::Gtpu,
+        "srv6" => TunnelKind::Srv6,
+        _ => return None,
+    })
+}
+
+/// Without a mode of its own, a port with a tag is an access port.
+fn vlan_mode(mode: Option<&str>, tag: Option<u16>) -> VlanMode {
+    match (mode, tag) {
+        (Some("access"), _) => VlanMode::Access,
+        (Some("native-tagged"), _) => VlanMode::NativeTagged,
+        (Some("native-untagged"), _) => VlanMode::NativeUntagged,
+        (Some("dot1q-tunnel"), _) => VlanMode::Dot1qTunnel,
+        (None, Some(_)) => VlanMode::Access,
+        _ => VlanMode::Trunk,
+    }
+}
+
+fn policing(interface: &Row) -> Option<Policing> {
+    let limit = |column: &str| interface.number(column).unwrap_or_default();
+    let policing = Policing {
+        rate_kbps: limit("ingress_policing_rate"),
+        burst_kbits: limit("ingress_policing_burst"),
+        rate_kpkts: limit("ingress_policing_kpkts_rate"),
+        burst_kpkts: limit("ingress_policing_kpkts_burst"),
+    };
+    (policing.rate_kbps != 0 || policing.rate_kpkts != 0).then_some(policing)
+}
+
+fn protocols(bridge: &Row, port: &Row, interface: &Row) -> LinkProtocols {
+    LinkProtocols {
+        bfd: interface.key("bfd", "enable") == Some("true"),
+        cfm: interface.text("cfm_mpid").is_some(),
+        lldp: interface.key("lldp", "enable") == Some("true")
+            || bridge.text("auto_attach").is_some(),
+        lacp: matches!(port.text("lacp"), Some("active" | "passive")),
+        stp: bridge.is_true("stp_enable") || bridge.is_true("rstp_enable"),
+    }
+}
+
+fn mac(text: &str) -> Option<u64> {
+    let bytes =
+        text.split(':').map(|byte| u64::from_str_radix(byte, 16).ok().filter(|byte| *byte <= 0xff));
+    let bytes: Vec<u64> = bytes.collect::<Option<_>>()?;
+    (bytes.len() == 6).then(|| bytes.iter().fold(0, |mac, byte| mac << 8 | byte))
+}
