@@ -198,7 +198,8 @@ impl OvsdbConn {
 
     /// The database as it is now; from here on every change of it is told.
     pub async fn watch(&mut self) -> Result<Database, OvsdbError> {
-        self.send(&watch_request(&self.tables_there().await?));
+        let tables = self.tables_there().await?;
+        self.send(&watch_request(&tables));
         let mut database = Database::default();
         database.apply_all(rows::updates(&self.answer(WATCH_ID).await?));
         Ok(database)
