@@ -34,6 +34,7 @@ pub(super) const CASES: &[Case] = &[
     all("nicsim-switchdev/slow-path", switchdev::slow_path),
     all("nicsim-switchdev/mtu", switchdev::mtu),
     all("nicsim-switchdev/legacy-settings-are-refused", switchdev::legacy_settings_are_refused),
+    all("nicsim-switchdev/filters-pin-settings", switchdev::filters_pin_settings),
     all("nicsim-switchdev/vfs-come-and-go", switchdev::vfs_come_and_go),
     all("nicsim-switchdev/pods-survive-mode-changes", switchdev::pods_survive_mode_changes),
     all("nicsim-faults/eswitch-change-fails", faults::eswitch_change_fails),

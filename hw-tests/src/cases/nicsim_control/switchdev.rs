@@ -1,12 +1,12 @@
 //! Switchdev mode: representors, and the slow path through them.
 
-use std::path::Path;
-
 use anyhow::ensure;
+use switchdev::ethtool::Ethtool;
 
 use crate::cases::Ctx;
+use crate::guest::counters::counter;
 use crate::guest::netns::Netns;
-use crate::guest::nicsim::{Nicsim, read};
+use crate::guest::nicsim::{DEVLINK, Nicsim, read};
 use crate::guest::tool;
 use crate::guest::udp::{exchange, exchange_sized, is_cut};
 
@@ -60,10 +60,6 @@ impl Drop for Bridge {
     fn drop(&mut self) {
         tool::undo("ip link del nicsim-br");
     }
-}
-
-fn counter(netdev: &str, name: &str) -> anyhow::Result<u64> {
-    Ok(read(net(netdev).join(Path::new("statistics")).join(name))?.parse()?)
 }
 
 /// With an empty flow table every packet is seen by a representor on its way.
@@ -139,5 +135,28 @@ pub(super) fn pods_survive_mode_changes(ctx: &mut Ctx) -> anyhow::Result<()> {
         tool::run(&format!("ip link set {port} master nicsim-br up"))?;
     }
     ensure!(exchange(&rack.a, &rack.b, "10.9.0.2", 20)? == 20, "no traffic back in switchdev");
+    Ok(())
+}
+
+/// While a filter is in hardware, what it was translated for stays as it is.
+pub(super) fn filters_pin_settings(ctx: &mut Ctx) -> anyhow::Result<()> {
+    let nic = Nicsim::load(ctx, "")?;
+    nic.set_vfs(1)?;
+    nic.set_mode("switchdev")?;
+    let mut ethtool = Ethtool::open()?;
+    ethtool.set_hw_tc_offload("np0r0", false)?;
+    ethtool.set_hw_tc_offload("np0r0", true)?;
+    tool::run("tc qdisc add dev np0r0 clsact")?;
+    tool::run("tc filter add dev np0r0 ingress prio 1 protocol ip flower skip_sw action drop")?;
+    ensure!(
+        ethtool.set_hw_tc_offload("np0r0", false).is_err() && ethtool.hw_tc_offload("np0r0")?,
+        "hw-tc-offload was turned off under a filter"
+    );
+    let encap = format!("devlink dev eswitch set {DEVLINK} encap-mode none");
+    let error = tool::refused(&encap)?;
+    ensure!(error.contains("Filters are in hardware"), "no reason is given: {error}");
+    tool::run("tc filter del dev np0r0 ingress")?;
+    tool::run(&encap)?;
+    ethtool.set_hw_tc_offload("np0r0", false)?;
     Ok(())
 }
