@@ -83,11 +83,13 @@ static const struct devlink_port_ops nicsim_vf_port_ops = {
 	.port_fn_state_set = nicsim_port_state_set,
 };
 
+/* With the switch id in either mode, as on mlx5: attributes are for life. */
 static int nicsim_uplink_port_register(struct nicsim_vport *vport)
 {
 	struct devlink_port_attrs attrs = {
 		.flavour = DEVLINK_PORT_FLAVOUR_PHYSICAL,
 		.phys.port_number = PCI_FUNC(vport->nic->pdev->devfn),
+		.switch_id = vport->nic->switch_id,
 	};
 
 	devlink_port_attrs_set(&vport->dl_port, &attrs);

@@ -28,18 +28,6 @@ static int nicsim_uplink_setup_tc(struct net_device *dev,
 	return nicsim_flow_setup_tc(nicsim_vport_of(dev), type, data);
 }
 
-/* Not by the devlink port: the PF's netdev has a switch in one mode only. */
-static int nicsim_uplink_parent_id(struct net_device *dev,
-				   struct netdev_phys_item_id *id)
-{
-	struct nicsim *nic = nicsim_vport_of(dev)->nic;
-
-	if (!nicsim_is_switchdev(nic))
-		return -EOPNOTSUPP;
-	*id = nic->switch_id;
-	return 0;
-}
-
 static const struct net_device_ops nicsim_uplink_ops = {
 	.ndo_open = nicsim_netdev_open,
 	.ndo_stop = nicsim_netdev_stop,
@@ -49,7 +37,6 @@ static const struct net_device_ops nicsim_uplink_ops = {
 	.ndo_validate_addr = eth_validate_addr,
 	.ndo_set_features = nicsim_set_features,
 	.ndo_setup_tc = nicsim_uplink_setup_tc,
-	.ndo_get_port_parent_id = nicsim_uplink_parent_id,
 	.ndo_set_vf_mac = nicsim_set_vf_mac,
 	.ndo_set_vf_vlan = nicsim_set_vf_vlan,
 	.ndo_set_vf_rate = nicsim_set_vf_rate,

@@ -16,7 +16,6 @@ use super::{net, present};
 pub(super) fn representors(ctx: &mut Ctx) -> anyhow::Result<()> {
     let nic = Nicsim::load(ctx, "")?;
     nic.set_vfs(3)?;
-    ensure!(read(net("np0").join("phys_switch_id")).is_err(), "a switch id in legacy mode");
     nic.set_mode("switchdev")?;
     let id = read(net("np0").join("phys_switch_id"))?;
     ensure!(!id.is_empty(), "the switch has no id");
@@ -25,6 +24,11 @@ pub(super) fn representors(ctx: &mut Ctx) -> anyhow::Result<()> {
         ensure!(read(net(netdev).join("phys_switch_id"))? == id, "{netdev} is of another switch");
         ensure!(nic.sysfs("net").join(netdev).exists(), "{netdev} is not the PF's");
     }
+    // A rename makes devlink look at the netdev again, and complain where the two disagree.
+    tool::run("ip link set np0 name np0-renamed")?;
+    let renamed = read(net("np0-renamed").join("phys_port_name"))?;
+    tool::run("ip link set np0-renamed name np0")?;
+    ensure!(renamed == "p0", "a renamed uplink is {renamed}");
     nic.set_mode("legacy")?;
     ensure!(!present("np0r0") && present("np0v0"), "representors go, VFs stay");
     Ok(())
