@@ -8,8 +8,10 @@
 //!
 //! Only [`cli`] talks to people.
 
+pub mod agent;
 pub mod cli;
 pub mod config;
 pub mod logging;
 pub mod ovs;
 pub mod reconcile;
+pub mod report;

@@ -88,6 +88,14 @@ pub struct PciFunction {
     pub rdma_devices: Vec<String>,
 }
 
+/// All netdevs of this network namespace, by name, whatever they are on.
+///
+/// # Errors
+/// [`SysfsError`] where a file holds what the kernel does not write there.
+pub fn netdevs(sysfs: &Sysfs) -> Result<Vec<Netdev>, SysfsError> {
+    netdev::scan(&sysfs.net_devices())
+}
+
 impl Inventory {
     /// Reads the tree. It needs no privilege.
     ///

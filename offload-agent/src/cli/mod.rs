@@ -4,6 +4,9 @@
 
 pub mod compile;
 pub mod completion;
+pub mod flush;
+pub mod run;
+pub mod status;
 
 use std::process::ExitCode;
 
@@ -41,6 +44,12 @@ pub struct Cli {
 pub enum Command {
     /// Compile rules from a file, and show filters and verdicts; nothing is touched.
     Compile(compile::Args),
+    /// Run the daemon.
+    Run(run::Args),
+    /// Show what is in hardware, and why the rest is not.
+    Status(status::Args),
+    /// Take our filters away; Open vSwitch forwards.
+    Flush(flush::Args),
     /// Print a completion script for a shell.
     Completion(completion::Args),
 }
@@ -54,6 +63,9 @@ impl Command {
     pub fn run(&self) -> Result<Exit, CommandError> {
         match self {
             Self::Compile(args) => Ok(compile::run(args)?),
+            Self::Run(args) => Ok(run::run(args)?),
+            Self::Status(args) => Ok(status::run(args)?),
+            Self::Flush(args) => Ok(flush::run(args)?),
             Self::Completion(args) => Ok(completion::run(args)),
         }
     }
@@ -65,6 +77,15 @@ pub enum CommandError {
     /// `compile`.
     #[error(transparent)]
     Compile(#[from] compile::CompileError),
+    /// `run`.
+    #[error(transparent)]
+    Run(#[from] run::RunError),
+    /// `status`.
+    #[error(transparent)]
+    Status(#[from] status::StatusError),
+    /// `flush`.
+    #[error(transparent)]
+    Flush(#[from] flush::FlushError),
 }
 
 impl CommandError {
@@ -73,6 +94,8 @@ impl CommandError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Compile(error) => error.exit(),
+            Self::Run(error) => error.exit(),
+            Self::Status(_) | Self::Flush(_) => Exit::Failed,
         }
     }
 }

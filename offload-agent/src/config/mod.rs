@@ -24,13 +24,16 @@ pub struct Config {
     pub hardware: Hardware,
     /// When filters are compared with the ruleset.
     pub reconcile: Reconcile,
-    /// The unix socket that `offload-agent status` asks.
-    pub status_socket: PathBuf,
+    /// Where the status socket is, and our notes of the qdiscs we made.
+    pub run_dir: PathBuf,
     /// Where Prometheus fetches metrics.
     pub metrics_listen: SocketAddr,
     /// What becomes of our filters when the daemon is told to stop.
     pub on_exit: OnExit,
 }
+
+/// The runtime directory unless the configuration says otherwise.
+pub const RUN_DIR: &str = "/run/offload-agent";
 
 /// Where Open vSwitch is, and which of its bridges are ours to mirror.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::{
-    BridgeName, Bridges, CapabilitySource, ConfigError, Hardware, HwPolicy, OnExit, Ovs, Reconcile,
-    duration,
+    BridgeName, Bridges, CapabilitySource, ConfigError, Hardware, HwPolicy, OnExit, Ovs, RUN_DIR,
+    Reconcile, duration,
 };
 
 /// The whole file.
@@ -18,7 +18,7 @@ pub(super) struct Config {
     ovs: OvsKeys,
     hardware: HardwareKeys,
     reconcile: ReconcileKeys,
-    status: StatusKeys,
+    run_dir: String,
     metrics: MetricsKeys,
     on_exit: OnExit,
 }
@@ -47,12 +47,6 @@ struct ReconcileKeys {
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-struct StatusKeys {
-    socket: String,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 struct MetricsKeys {
     listen: String,
 }
@@ -63,7 +57,7 @@ impl Default for Config {
             ovs: OvsKeys::default(),
             hardware: HardwareKeys::default(),
             reconcile: ReconcileKeys::default(),
-            status: StatusKeys::default(),
+            run_dir: RUN_DIR.to_owned(),
             metrics: MetricsKeys::default(),
             on_exit: OnExit::Keep,
         }
@@ -78,19 +72,13 @@ impl Default for OvsKeys {
 
 impl Default for HardwareKeys {
     fn default() -> Self {
-        Self { capabilities: "any".to_owned(), policy: HwPolicy::SkipSw }
+        Self { capabilities: "mlx5".to_owned(), policy: HwPolicy::SkipSw }
     }
 }
 
 impl Default for ReconcileKeys {
     fn default() -> Self {
         Self { debounce: "50ms".to_owned(), interval: "10s".to_owned() }
-    }
-}
-
-impl Default for StatusKeys {
-    fn default() -> Self {
-        Self { socket: "/run/linerate/offload-agent.sock".to_owned() }
     }
 }
 
@@ -113,7 +101,7 @@ impl Config {
             ovs: self.ovs.check()?,
             hardware: self.hardware.check()?,
             reconcile: self.reconcile.check()?,
-            status_socket: absolute("status.socket", &self.status.socket)?,
+            run_dir: absolute("runDir", &self.run_dir)?,
             metrics_listen: self.metrics.check()?,
             on_exit: self.on_exit,
         })

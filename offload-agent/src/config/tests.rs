@@ -50,7 +50,7 @@ fn a_wrong_value_is_named_with_its_key_and_a_remedy() {
         ("reconcile: {interval: 10}", "reconcile.interval", "\"10\"", "10s"),
         ("reconcile: {interval: 0s}", "reconcile.interval", "\"0s\"", "1s"),
         ("metrics: {listen: '9478'}", "metrics.listen", "\"9478\"", "127.0.0.1:9478"),
-        ("status: {socket: ''}", "status.socket", "\"\"", "'/'"),
+        ("runDir: run", "runDir", "\"run\"", "'/'"),
     ] {
         let error = error_of(text);
         for part in [key, value, remedy] {
