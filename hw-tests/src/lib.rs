@@ -6,6 +6,7 @@
 //! guest/  the guest's side: the first process, and fixtures for cases (nicsim, namespaces, OVS, packets)
 //! setup/  the system packages all this needs
 //! cases/  the tests that run in the guest; one file a subject
+//! demo/   the main job, told step by step
 //! ```
 //!
 //! Host and guest run the same binary. The host's root file system is the guest's root (read-only, with a layer of
@@ -13,6 +14,7 @@
 
 pub mod cases;
 pub mod cli;
+pub mod demo;
 pub mod guest;
 pub mod setup;
 pub mod sim;

@@ -7,6 +7,7 @@
 //! To add a subject: a file here with `pub(super) const CASES: &[Case]`, and its name in [`SUBJECTS`].
 
 mod chain_miss;
+mod mirror;
 mod nicsim_control;
 mod nicsim_cycle;
 mod node;
@@ -19,7 +20,7 @@ use crate::sim::kernel::Flavour;
 
 /// The subjects, in the order in which they run: what others build on comes first.
 const SUBJECTS: &[&[Case]] =
-    &[node::CASES, chain_miss::CASES, nicsim_control::CASES, nicsim_cycle::CASES];
+    &[node::CASES, chain_miss::CASES, nicsim_control::CASES, nicsim_cycle::CASES, mirror::CASES];
 
 /// A test in the guest.
 #[derive(Clone, Copy, Debug)]

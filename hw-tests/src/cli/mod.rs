@@ -26,6 +26,8 @@ enum Command {
     Sim(sim::Sim),
     /// Install the system packages that the simulated node needs.
     Setup(setup::SetupArgs),
+    /// The main job on a simulated node, told step by step: pods on VFs, Open vSwitch, traffic through the card.
+    Demo,
     /// What runs inside the guest; not for people.
     #[command(subcommand, hide = true)]
     Guest(guest::Guest),
@@ -36,6 +38,7 @@ impl Command {
         match self {
             Self::Sim(sim) => sim.run(),
             Self::Setup(args) => args.run(),
+            Self::Demo => crate::demo::on_host(),
             Self::Guest(guest) => guest.run(),
         }
     }

@@ -1,6 +1,7 @@
 //! The guest's side of the simulated node: its first process, the runner of cases, and the fixtures that cases build on. A fixture
 //! undoes what it did when it is dropped.
 
+pub mod agent;
 pub mod counters;
 pub mod frame;
 pub mod init;

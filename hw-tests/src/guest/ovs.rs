@@ -43,9 +43,26 @@ impl Ovs {
         ovs.wait("ovsdb-server to answer", |ovs| ovs.dir().join("db.sock").exists())?;
         ovs.vsctl("--no-wait init")?;
         wait_for_uptime();
-        ovs.daemon("ovs-vswitchd", &["unix:db.sock", "--log-file=ovs-vswitchd.log"])?;
-        ovs.vsctl("--timeout=60 show")?;
+        ovs.start_vswitchd()?;
         Ok(ovs)
+    }
+
+    /// Starts ovs-vswitchd and waits until it answers.
+    pub fn start_vswitchd(&mut self) -> anyhow::Result<()> {
+        self.daemon("ovs-vswitchd", &["unix:db.sock", "--log-file=ovs-vswitchd.log"])?;
+        self.appctl_when_up("version")
+    }
+
+    /// Ends ovs-vswitchd as a crash does: the kernel's datapath stays, and forwards what it knows.
+    pub fn stop_vswitchd(&mut self) -> anyhow::Result<()> {
+        let mut vswitchd = self.daemons.remove(0);
+        let killed = vswitchd.kill();
+        vswitchd.wait()?;
+        Ok(killed?)
+    }
+
+    fn appctl_when_up(&self, words: &str) -> anyhow::Result<()> {
+        self.wait("ovs-vswitchd to answer", |ovs| ovs.appctl(words).is_ok())
     }
 
     /// The directory with the sockets: `db.sock`, and `BRIDGE.mgmt` for each bridge.
