@@ -75,35 +75,35 @@ pub enum Output {
 #[derive(Debug, thiserror::Error)]
 pub enum CompileError {
     /// A file cannot be read.
-    #[error("{file}: {source}; give a file that can be read, or - for standard input", file = .file.display())]
+    #[error("{file}: {problem}; give a file that can be read, or - for standard input", file = .file.display())]
     Read {
         /// The file.
         file: PathBuf,
         /// Why not.
-        source: std::io::Error,
+        problem: std::io::Error,
     },
     /// Both files are standard input.
     #[error("--flows and --ports are both standard input; put one of them into a file")]
     StandardInputTwice,
     /// A rule cannot be understood.
-    #[error("{file}: {source}", file = .file.display())]
+    #[error("{file}: {problem}", file = .file.display())]
     Flows {
         /// The file.
         file: PathBuf,
         /// Where, and what would be right.
-        source: Box<ParseError>,
+        problem: Box<ParseError>,
     },
     /// The ports cannot be understood.
-    #[error("{file}: {source}", file = .file.display())]
+    #[error("{file}: {problem}", file = .file.display())]
     Ports {
         /// The file.
         file: PathBuf,
         /// Where, and what would be right.
-        source: PortsFileError,
+        problem: PortsFileError,
     },
     /// The capabilities are neither a profile nor a file.
-    #[error("--capabilities: {0}; or give a file, and there is none of that name")]
-    Profile(#[from] UnknownProfile),
+    #[error("--capabilities: {0}; and there is no file of that name")]
+    Profile(UnknownProfile),
     /// The file of capabilities cannot be understood.
     #[error("{file}: {reason}", file = .file.display())]
     Capabilities {
@@ -122,7 +122,7 @@ pub enum CompileError {
     },
     /// Standard output is gone.
     #[error("standard output: {0}")]
-    Write(#[from] std::io::Error),
+    Write(std::io::Error),
 }
 
 impl CompileError {
@@ -157,7 +157,7 @@ pub fn run(args: &Args) -> Result<Exit, CompileError> {
     let ports = flow_compiler::ports::PortMap { bridges: BTreeMap::from([(bridge, bridge_ports)]) };
     let compiled = flow_compiler::compile(&ruleset, &ports, &capabilities);
     let shown = output::Shown::new(&compiled, &names, from_port);
-    shown.print(args.output, &mut std::io::stdout().lock())?;
+    shown.print(args.output, &mut std::io::stdout().lock()).map_err(CompileError::Write)?;
     Ok(Exit::Success)
 }
 
@@ -168,19 +168,19 @@ fn read(file: &Path) -> Result<String, CompileError> {
     } else {
         std::fs::read_to_string(file)
     };
-    text.map_err(|source| CompileError::Read { file: file.to_owned(), source })
+    text.map_err(|problem| CompileError::Read { file: file.to_owned(), problem })
 }
 
 fn read_ports(file: &Path) -> Result<(BridgeName, BridgePorts), CompileError> {
     let text = read(file)?;
-    ports::parse(&text).map_err(|source| CompileError::Ports { file: file.to_owned(), source })
+    ports::parse(&text).map_err(|problem| CompileError::Ports { file: file.to_owned(), problem })
 }
 
 fn read_flows(file: &Path, ports: &BridgePorts) -> Result<BridgeRules, CompileError> {
     let numbers = ports.ports.iter().map(|(number, port)| (port.name.clone(), *number));
     let names = Names { ports: numbers.collect(), ..Names::default() };
     let rules = parse_rules(&read(file)?, &names)
-        .map_err(|error| CompileError::Flows { file: file.to_owned(), source: Box::new(error) })?;
+        .map_err(|error| CompileError::Flows { file: file.to_owned(), problem: Box::new(error) })?;
     Ok(rules.into_iter().collect())
 }
 
@@ -189,9 +189,9 @@ fn read_capabilities(name: &str) -> Result<Capabilities, CompileError> {
     let file = Path::new(name);
     match Capabilities::profile(name) {
         Err(_) if file.exists() => serde_saphyr::from_str(&read(file)?).map_err(|error| {
-            CompileError::Capabilities { file: file.to_owned(), reason: error.to_string() }
+            CompileError::Capabilities { file: file.to_owned(), reason: ports::first_line(&error) }
         }),
-        profile => Ok(profile?),
+        profile => profile.map_err(CompileError::Profile),
     }
 }
 

@@ -80,8 +80,15 @@ fn is_down(line: &str) -> bool {
 
 fn from_yaml(text: &str) -> Result<(BridgeName, BridgePorts), PortsFileError> {
     let file =
-        serde_saphyr::from_str(text).map_err(|error| PortsFileError::Yaml(error.to_string()))?;
+        serde_saphyr::from_str(text).map_err(|error| PortsFileError::Yaml(first_line(&error)))?;
     collect(file)
+}
+
+/// What a YAML parser says first: the place and the problem; a picture of the file follows.
+pub(super) fn first_line(error: &impl std::fmt::Display) -> String {
+    let text = error.to_string();
+    let line = text.lines().next().unwrap_or_default();
+    line.strip_prefix("error: ").unwrap_or(line).to_owned()
 }
 
 fn collect(file: File) -> Result<(BridgeName, BridgePorts), PortsFileError> {

@@ -88,7 +88,7 @@ pub enum OnUntagged {
 }
 
 /// A rule, or its part on one port, with the last word on it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Settled {
     /// Whose it is.
     pub rule: RuleId,

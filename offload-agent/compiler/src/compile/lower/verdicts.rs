@@ -83,6 +83,10 @@ impl Facts {
         input: &Input<'_>,
     ) -> Verdict {
         let outcome = self.outcome(input.capabilities.target);
+        if outcome == Outcome::Dead && self.kept.is_empty() {
+            // No port has packets for it: `specialize` made no copy.
+            self.kept(&Reason::NeverMatches, None);
+        }
         if outcome != Outcome::Dead {
             // On some port the rule may be hidden; what counts is what becomes of its packets elsewhere.
             self.kept.retain(|reason, _| !reason.is_dead());

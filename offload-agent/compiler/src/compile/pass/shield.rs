@@ -25,6 +25,8 @@ pub(in crate::compile) fn run(program: &mut FlowerProgram, input: &Input<'_>) {
         take_out_covered(entries, &mut gone);
         take_out_idle_guards(entries, &mut gone);
     }
+    settled.sort();
+    settled.dedup();
 }
 
 /// Notes what becomes of the packets of entries that are taken out.

@@ -9,7 +9,7 @@ mod action;
 mod output;
 
 use crate::compile::Input;
-use crate::compile::ir::{Does, Entry, Program, RuleId};
+use crate::compile::ir::{Does, Entry, Program, RuleId, Step};
 use crate::compile::verdict::Reason;
 use crate::openflow::Rule;
 use crate::ports::BridgePorts;
@@ -37,10 +37,19 @@ fn does(rule: &Rule, ports: &BridgePorts) -> Result<Does, Reason> {
     if rule.idle_timeout != 0 {
         return Err(Reason::IdleTimeout);
     }
-    let mut steps = Vec::new();
-    for action in &rule.actions {
-        steps.extend(action::step(action)?);
+    let (steps, refused): (Vec<_>, Vec<_>) =
+        rule.actions.iter().map(action::step).partition(Result::is_ok);
+    if let Some(reason) = most_telling(refused.into_iter().filter_map(Result::err)) {
+        return Err(reason);
     }
+    let steps: Vec<Step> = steps.into_iter().flatten().flatten().collect();
     output::check(&steps, ports)?;
     Ok(Does::Steps(steps))
+}
+
+/// Of several actions that are not compiled, the one that decides where a packet goes says more than one that writes a
+/// field: an OVN rule sets registers and then resubmits.
+fn most_telling(refused: impl Iterator<Item = Reason>) -> Option<Reason> {
+    const WRITES: [&str; 5] = ["set_field", "load", "move", "push", "pop"];
+    refused.min_by_key(|reason| WRITES.contains(&reason.label()))
 }
