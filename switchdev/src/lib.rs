@@ -22,3 +22,4 @@ pub use error::CardError;
 pub use inventory::Inventory;
 pub use pci::PciAddress;
 pub use sysfs::Sysfs;
+pub use tc_filter::{IfIndex, Mac};

@@ -6,11 +6,15 @@
 //!
 //! To add a subject: a file here with `pub(super) const CASES: &[Case]`, and its name in [`SUBJECTS`].
 
+mod bad_input;
 mod chain_miss;
+mod devlink;
+mod inventory;
 mod mirror;
 mod nicsim_control;
 mod nicsim_cycle;
 mod node;
+mod sriov;
 
 use std::path::PathBuf;
 
@@ -19,8 +23,17 @@ use anyhow::Context;
 use crate::sim::kernel::Flavour;
 
 /// The subjects, in the order in which they run: what others build on comes first.
-const SUBJECTS: &[&[Case]] =
-    &[node::CASES, chain_miss::CASES, nicsim_control::CASES, nicsim_cycle::CASES, mirror::CASES];
+const SUBJECTS: &[&[Case]] = &[
+    node::CASES,
+    chain_miss::CASES,
+    nicsim_control::CASES,
+    nicsim_cycle::CASES,
+    inventory::CASES,
+    devlink::CASES,
+    sriov::CASES,
+    bad_input::CASES,
+    mirror::CASES,
+];
 
 /// A test in the guest.
 #[derive(Clone, Copy, Debug)]

@@ -4,6 +4,7 @@
 //! function take their place.
 
 use std::fmt;
+use std::str::FromStr;
 
 use tc_filter::{IfIndex, Mac, Pcp, VlanId};
 
@@ -101,15 +102,12 @@ pub enum VfChange {
     LinkState(VfLinkState),
 }
 
-/// The numbers the driver reports are no VLAN.
+/// The text is no VLAN of a VF.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("VLAN {id} with priority {qos} is not 1 to 4094 with 0 to 7")]
-pub struct InvalidVfVlan {
-    /// The VLAN's number.
-    pub id: u32,
-    /// The priority.
-    pub qos: u32,
-}
+#[error(
+    "VLAN {0:?} is not a number of 0 to 4095 with, after it, qos 0 to 7 and proto 802.1Q or 802.1ad"
+)]
+pub struct InvalidVfVlan(pub String);
 
 impl Links {
     /// Changes one setting of a VF of the PF whose link is `pf`, and reads back that it is so.
@@ -246,19 +244,18 @@ fn parse_vlan(info: &Attributes<'_>) -> Result<Option<VfVlan>, AttrError> {
         None => VlanProtocol::Dot1q,
     };
     let Some([id, qos]) = plain.filter(|[id, qos]| (*id, *qos) != (0, 0)) else { return Ok(None) };
-    let vlan = vlan(id, qos, protocol).map_err(|invalid| AttrError::Value {
+    let invalid = || AttrError::Value {
         kind: VF_VLAN,
-        found: invalid.to_string(),
-        wanted: "a VLAN",
-    })?;
-    Ok(Some(vlan))
+        found: format!("VLAN {id} with priority {qos}"),
+        wanted: "VLAN 0 to 4095 with priority 0 to 7",
+    };
+    vlan(id, qos, protocol).map(Some).ok_or_else(invalid)
 }
 
-fn vlan(id: u32, qos: u32, protocol: VlanProtocol) -> Result<VfVlan, InvalidVfVlan> {
-    let invalid = InvalidVfVlan { id, qos };
+fn vlan(id: u32, qos: u32, protocol: VlanProtocol) -> Option<VfVlan> {
     let id = u16::try_from(id).ok().and_then(|id| VlanId::new(id).ok());
     let qos = u8::try_from(qos).ok().and_then(|qos| Pcp::new(qos).ok());
-    id.zip(qos).map(|(id, qos)| VfVlan { id, qos, protocol }).ok_or(invalid)
+    id.zip(qos).map(|(id, qos)| VfVlan { id, qos, protocol })
 }
 
 impl VlanProtocol {
@@ -329,6 +326,30 @@ impl fmt::Display for VfVlan {
         };
         write!(f, "{} qos {} proto {protocol}", self.id, self.qos)
     }
+}
+
+impl FromStr for VfVlan {
+    type Err = InvalidVfVlan;
+
+    /// `100`, `100 qos 3` or `100 qos 3 proto 802.1ad`.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        parse_vlan_text(text).ok_or_else(|| InvalidVfVlan(text.to_owned()))
+    }
+}
+
+fn parse_vlan_text(text: &str) -> Option<VfVlan> {
+    let mut words = text.split_whitespace();
+    let id = words.next()?.parse().ok()?;
+    let (mut qos, mut protocol) = (0, VlanProtocol::Dot1q);
+    while let Some(word) = words.next() {
+        match (word, words.next()?) {
+            ("qos", value) => qos = value.parse().ok()?,
+            ("proto", "802.1Q") => protocol = VlanProtocol::Dot1q,
+            ("proto", "802.1ad") => protocol = VlanProtocol::Dot1ad,
+            _ => return None,
+        }
+    }
+    vlan(id, qos, protocol)
 }
 
 impl fmt::Display for VfLinkState {
@@ -432,6 +453,16 @@ mod tests {
         let mac = VfChange::Mac(Mac([2, 0, 0, 0, 0, 9]));
         let zeros = "00".repeat(26);
         check(mac, &format!("30001600 2c000100 28000100 01000000 020000000009 {zeros}"));
+    }
+
+    #[test]
+    fn a_vlan_is_read_as_ip_link_shows_it() {
+        let vlan = |text: &str| text.parse::<VfVlan>().map(|vlan| vlan.to_string());
+        assert_eq!(vlan("100"), Ok("100 qos 0 proto 802.1Q".to_owned()));
+        assert_eq!(vlan("7 qos 3 proto 802.1ad"), Ok("7 qos 3 proto 802.1ad".to_owned()));
+        for text in ["", "0x", "4096", "7 qos", "7 qos 8", "7 proto ipv4", "7 8"] {
+            assert!(vlan(text).is_err(), "{text}");
+        }
     }
 
     proptest! {
