@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Serialize;
 
@@ -111,7 +111,7 @@ impl Evidence {
         Self {
             symbols: read_symbols(&root.join("proc/kallsyms")),
             modules: read_modules(&modules),
-            config: [boot, modules.join("config")].iter().find_map(|path| read(path)),
+            config: read(&boot).or_else(|| read(&modules.join("config"))),
         }
     }
 
@@ -190,7 +190,7 @@ fn read_modules(dir: &Path) -> Option<String> {
     Some(read(&dir.join("modules.dep"))? + &read(&dir.join("modules.builtin"))?)
 }
 
-fn read(path: &PathBuf) -> Option<String> {
+fn read(path: &Path) -> Option<String> {
     fs::read_to_string(path).ok()
 }
 
