@@ -5,10 +5,12 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may")]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use flow_compiler::openflow::text::{Names, parse_rules};
+use flow_compiler::openflow::Group;
+use flow_compiler::openflow::text::{Names, parse_groups, parse_meters, parse_rules};
 
 /// What a dump with statistics says beside the rule.
 const STATISTICS: [&str; 5] = ["duration=", "n_packets=", "n_bytes=", "idle_age=", "hard_age="];
@@ -30,6 +32,42 @@ fn every_rule_of_whole_ovn_nodes_prints_as_ovs_printed_it() {
     };
     assert!(dumps.len() >= 8, "fewer dumps than there should be: {dumps:?}");
     dumps.iter().for_each(|dump| check(dump));
+}
+
+#[test]
+fn every_group_prints_as_ovs_printed_it() {
+    let ours =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/rulesets/features/groups.of15.txt");
+    let others = shared_rulesets().unwrap_or_default().into_iter().filter_map(groups_beside);
+    for dump in [ours].into_iter().chain(others) {
+        let text = fs::read_to_string(&dump).unwrap();
+        let groups = parse_groups(&text, &Names::default()).unwrap();
+        let printed: Vec<&str> =
+            text.lines().filter(|line| line.contains("group_id=")).map(str::trim).collect();
+        assert_eq!(
+            groups.iter().map(Group::to_string).collect::<Vec<_>>(),
+            printed,
+            "{}",
+            dump.display()
+        );
+    }
+}
+
+#[test]
+fn a_meter_has_its_bands() {
+    let text = include_str!("data/rulesets/features/meters.of15.txt");
+    let meters = parse_meters(text).unwrap();
+    let bands: BTreeMap<u32, Vec<u32>> = meters
+        .iter()
+        .map(|meter| (meter.id.0, meter.bands.iter().map(|band| band.rate).collect()))
+        .collect();
+    assert_eq!(bands, [(3, vec![1000]), (4, vec![10]), (6, vec![10, 50])].into());
+}
+
+/// `br-int.groups.txt` beside `br-int.flows.of15.txt`.
+fn groups_beside(flows: PathBuf) -> Option<PathBuf> {
+    let bridge = flows.file_name()?.to_str()?.strip_suffix(".flows.of15.txt")?;
+    Some(flows.with_file_name(format!("{bridge}.groups.txt")))
 }
 
 fn check(dump: &Path) {

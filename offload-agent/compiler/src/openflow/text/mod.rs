@@ -7,7 +7,9 @@
 mod action;
 mod error;
 mod flags;
+mod group;
 mod matches;
+mod meter;
 mod names;
 mod rule;
 mod token;
@@ -16,16 +18,35 @@ mod value;
 pub use error::{ParseError, Problem};
 pub use names::Names;
 
-use super::Rule;
+pub(crate) use group::default_weight;
+
+use super::{Group, Meter, Rule};
 
 /// Reads the rules of a dump, or of a file for `ovs-ofctl add-flows`: one a line, with comments and the headers of
 /// replies between them.
 pub fn parse_rules(text: &str, names: &Names) -> Result<Vec<Rule>, ParseError> {
-    content_lines(text)
-        .map(|(number, line)| {
-            rule::parse(line, names).map_err(|error| ParseError { line: number, ..error })
-        })
-        .collect()
+    content_lines(text).map(|(number, line)| at_line(number, rule::parse(line, names))).collect()
+}
+
+/// Reads what `ovs-ofctl dump-groups` prints.
+pub fn parse_groups(text: &str, names: &Names) -> Result<Vec<Group>, ParseError> {
+    content_lines(text).map(|(number, line)| at_line(number, group::parse(line, names))).collect()
+}
+
+/// Reads what `ovs-ofctl dump-meters` prints.
+pub fn parse_meters(text: &str) -> Result<Vec<Meter>, ParseError> {
+    let mut meters: Vec<Meter> = Vec::new();
+    for (number, line) in content_lines(text) {
+        match meters.last_mut().filter(|_| !meter::begins(line)) {
+            Some(meter) => meter.bands.push(at_line(number, meter::parse_band(line))?),
+            None => meters.push(at_line(number, meter::parse(line))?),
+        }
+    }
+    Ok(meters)
+}
+
+fn at_line<T>(line: usize, read: Result<T, ParseError>) -> Result<T, ParseError> {
+    read.map_err(|error| ParseError { line, ..error })
 }
 
 /// The lines that say something, with their numbers from 1.

@@ -7,6 +7,7 @@ use super::error::DecodeError;
 use super::flow::each;
 use super::oxm::Oxm;
 use super::reader::Reader;
+use crate::openflow::text::default_weight;
 use crate::openflow::{
     Band, BandKind, Bucket, Group, GroupId, GroupType, Meter, MeterId, MeterUnit, OfPort, Selection,
 };
@@ -41,7 +42,11 @@ fn decode_group(reader: &mut Reader<'_>) -> Result<Group, DecodeError> {
     let id = GroupId(reader.u32()?);
     let buckets_len = usize::from(reader.u16()?);
     reader.skip(6)?;
-    let buckets = each(reader.take(buckets_len)?, "a bucket", decode_bucket)?;
+    let mut buckets = each(reader.take(buckets_len)?, "a bucket", decode_bucket)?;
+    if kind != GroupType::Select {
+        // Weight means nothing there, and text does not tell it.
+        buckets.iter_mut().for_each(|bucket| bucket.weight = default_weight(kind));
+    }
     Ok(Group { id, kind, selection: decode_selection(reader)?, buckets })
 }
 
@@ -50,7 +55,8 @@ fn decode_bucket(reader: &mut Reader<'_>) -> Result<Bucket, DecodeError> {
     let actions_len = usize::from(reader.u16()?);
     let id = Some(reader.u32()?);
     let actions = decode_list(reader.take(actions_len)?, 0)?;
-    let mut bucket = Bucket { id, weight: 0, watch_port: None, watch_group: None, actions };
+    let weight = default_weight(GroupType::Select);
+    let mut bucket = Bucket { id, weight, watch_port: None, watch_group: None, actions };
     while !reader.is_empty() {
         let (kind, body) = property(reader)?;
         bucket_property(&mut bucket, kind, &mut Reader::new("a property of a bucket", body))?;
