@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use flow_compiler::capabilities::Capabilities;
-use flow_compiler::compile::interp::{self, Frame};
+use flow_compiler::compile::interp::{self, Frame, Parser};
 use flow_compiler::compile::ir::{Ingress, Rules};
 use flow_compiler::openflow::text::{Names, parse_rules};
 use flow_compiler::openflow::{BridgeName, BridgeRules, Field, OfPort, Rule, Ruleset};
@@ -57,12 +57,14 @@ pub(crate) fn check(ruleset: &Ruleset, ports: &PortMap, card: &Capabilities, pac
             continue;
         }
         for packet in packets {
-            let fate = interp::plan(&compiled.plan, ports, &ingress, packet);
+            let fate = |parser| interp::plan(&compiled.plan, ports, &ingress, packet, parser);
+            let (kernel, card) = (fate(Parser::Kernel), fate(Parser::Card));
             for limit in &limits {
                 let expected = interp::openflow(&rules, &ingress, packet, *limit);
                 assert!(
-                    fate.agrees(&expected),
-                    "on {ingress}, vlan-limit {limit}, packet {packet:?}\nOpenFlow: {expected:?}\nfilters: {fate:?}\n{}",
+                    kernel.agrees(&expected) && card.agrees(&expected),
+                    "on {ingress}, vlan-limit {limit}, packet {packet:?}\nOpenFlow: {expected:?}\n\
+                     filters: {kernel:?}, on a card {card:?}\n{}",
                     story(ruleset, &compiled.plan)
                 );
             }

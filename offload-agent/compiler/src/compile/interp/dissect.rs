@@ -50,9 +50,18 @@ pub struct Tag {
     pub ethertype: u16,
 }
 
+/// Who parses. Filters have to be right for both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parser {
+    /// The kernel, which reads nothing above the IP header of a fragment.
+    Kernel,
+    /// A card, which may read the ports of a first fragment.
+    Card,
+}
+
 impl Dissected {
     /// Parses a frame.
-    pub fn of(frame: &Frame) -> Dissected {
+    pub fn of(frame: &Frame, parser: Parser) -> Dissected {
         let mut this = Dissected {
             dst_mac: frame.number::<6>(0).unwrap_or(0),
             src_mac: frame.number::<6>(6).unwrap_or(0),
@@ -60,8 +69,8 @@ impl Dissected {
         };
         let at = this.tags(frame);
         match this.n_proto {
-            0x0800 => this.ipv4(frame, at),
-            0x86dd => this.ipv6(frame, at),
+            0x0800 => this.ipv4(frame, at, parser),
+            0x86dd => this.ipv6(frame, at, parser),
             0x0806 | 0x8035 => this.arp(frame, at),
             _ => None,
         };
@@ -88,7 +97,7 @@ impl Dissected {
         at + 2
     }
 
-    fn ipv4(&mut self, frame: &Frame, at: usize) -> Option<()> {
+    fn ipv4(&mut self, frame: &Frame, at: usize, parser: Parser) -> Option<()> {
         let header = usize::from(frame.bytes::<1>(at)?[0] & 0x0f) * 4;
         if header < 20 || frame.left(at) < 20 {
             return None;
@@ -104,12 +113,14 @@ impl Dissected {
         if frag & 0x3fff != 0 {
             self.frag = true;
             self.first_frag = frag & 0x1fff == 0;
+        }
+        if self.frag && (parser == Parser::Kernel || !self.first_frag) {
             return None;
         }
         self.layer_4(frame, at + header)
     }
 
-    fn ipv6(&mut self, frame: &Frame, at: usize) -> Option<()> {
+    fn ipv6(&mut self, frame: &Frame, at: usize, parser: Parser) -> Option<()> {
         let first = frame.word(at)?;
         self.ipv6 = Some((frame.number::<16>(at + 8)?, frame.number::<16>(at + 24)?));
         self.ip_tos = u8::try_from(first >> 4 & 0xff).unwrap_or(0);
@@ -127,7 +138,10 @@ impl Dissected {
                     self.frag = true;
                     self.first_frag = frame.word(at + 2)? & 0xfff8 == 0;
                     [self.ip_proto] = frame.bytes(at)?;
-                    return None;
+                    if parser == Parser::Kernel || !self.first_frag {
+                        return None;
+                    }
+                    at += 8;
                 }
                 _ => return self.layer_4(frame, at),
             }

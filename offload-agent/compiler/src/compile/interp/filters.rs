@@ -7,15 +7,15 @@ use tc_filter::key::{ArpKey, IcmpKey, IpKey, IpMatch, L4Key, PortMatch, VlanKey}
 use tc_filter::{Action, Attach, Bits, EtherType, Filter, FlowerMatch, IfIndex, Mac, Masked};
 
 use super::dissect::Tag;
-use super::{Dissected, Fate, Frame};
+use super::{Dissected, Fate, Frame, Parser};
 use crate::compile::ir::{Effect, FlowerEntry, FlowerProgram, Ingress, Key, Op};
 use crate::openflow::OfPort;
 use crate::plan::Plan;
 use crate::ports::PortMap;
 
 /// What a port's entries do with a frame.
-pub fn flower(program: &FlowerProgram, ingress: &Ingress, frame: &Frame) -> Fate {
-    let seen = Dissected::of(frame);
+pub fn flower(program: &FlowerProgram, ingress: &Ingress, frame: &Frame, parser: Parser) -> Fate {
+    let seen = Dissected::of(frame, parser);
     let entries = program.ports.get(ingress).map(Vec::as_slice).unwrap_or_default();
     entries
         .iter()
@@ -44,7 +44,13 @@ fn act(entry: &FlowerEntry, frame: &Frame) -> Fate {
 }
 
 /// What the filters on a port's device do with a frame, in the order in which the kernel tries them.
-pub fn plan(plan: &Plan, ports: &PortMap, ingress: &Ingress, frame: &Frame) -> Fate {
+pub fn plan(
+    plan: &Plan,
+    ports: &PortMap,
+    ingress: &Ingress,
+    frame: &Frame,
+    parser: Parser,
+) -> Fate {
     let bridge = ports.bridges.get(&ingress.bridge);
     let devices: BTreeMap<OfPort, IfIndex> = bridge
         .into_iter()
@@ -52,7 +58,7 @@ pub fn plan(plan: &Plan, ports: &PortMap, ingress: &Ingress, frame: &Frame) -> F
         .filter_map(|(number, port)| Some((*number, IfIndex(port.ifindex?.0))))
         .collect();
     let Some(device) = devices.get(&ingress.port) else { return Fate::Ovs };
-    let seen = Dissected::of(frame);
+    let seen = Dissected::of(frame, parser);
     let here = plan.filters.values().filter(|filter| filter.attach == Attach::Ingress(*device));
     let hit = here.into_iter().find(|filter| hits(filter, &seen));
     hit.map_or(Fate::Ovs, |filter| execute(filter, frame, &devices))

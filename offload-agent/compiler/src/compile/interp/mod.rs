@@ -9,7 +9,7 @@ mod frame;
 mod openflow;
 mod ovs;
 
-pub use dissect::{Dissected, Tag};
+pub use dissect::{Dissected, Parser, Tag};
 pub use filters::{flower, plan};
 pub use frame::Frame;
 pub use openflow::{Expected, openflow};
