@@ -16,7 +16,9 @@ use crate::sysfs::{self, Sysfs};
 pub enum Binding {
     /// No driver.
     Unbound,
-    /// The driver that the kernel picks by its id tables, if it has one.
+    /// The driver that the kernel picks by its id tables, if it has one. For a VF it picks none
+    /// while its PF's `sriov_drivers_autoprobe` is off (`pci_device_can_probe()` in
+    /// `drivers/pci/pci-driver.c`).
     Matched,
     /// This driver and no other.
     Only(String),

@@ -16,6 +16,7 @@ use serde::Serialize;
 pub(crate) use netdev::all as all_netdevs;
 pub use netdev::{LinkState, Netdev};
 
+use crate::devlink::{Devlink, Handle};
 use crate::error::CardError;
 use crate::eswitch::Eswitch;
 use crate::pci::{Named, PciAddress};
@@ -37,7 +38,7 @@ pub struct Pf {
     pub function: PciFunction,
     /// Its VFs, where it has the SR-IOV capability.
     pub sriov: Option<Sriov>,
-    /// What devlink says of its e-switch; sysfs does not know, and a scan leaves it out.
+    /// What devlink says of its e-switch; sysfs does not know, see [`Inventory::with_eswitches`].
     pub eswitch: Option<Eswitch>,
 }
 
@@ -110,6 +111,17 @@ impl Inventory {
         }
         pfs.sort_by_key(|pf| pf.function.address);
         Ok(Self { pfs })
+    }
+
+    /// Adds what devlink says of the PFs' e-switches, which sysfs does not know.
+    ///
+    /// # Errors
+    /// [`CardError::Netlink`].
+    pub fn with_eswitches(mut self, devlink: &mut Devlink) -> Result<Self, CardError> {
+        for pf in &mut self.pfs {
+            pf.eswitch = devlink.eswitch_if_any(&Handle::from(pf.function.address))?;
+        }
+        Ok(self)
     }
 
     /// The PF at `address`, or the VF's or nothing's sentence.

@@ -1,4 +1,20 @@
 //! The kernel and the card: inventory, SR-IOV, devlink, representors, TC.
+//!
+//! A card is a *PF* with *VFs*, PCI functions all. In switchdev mode its embedded switch (the
+//! *e-switch*) has a netdev on the host for each of its ports: the *uplink* for the cable, a
+//! *representor* for each VF. Filters on these netdevs are what the card forwards by; a packet that
+//! no filter takes comes out of the representor of the VF that sent it.
+//!
+//! | to | see |
+//! | --- | --- |
+//! | know what cards there are | [`inventory`], [`representor`], [`probe`] |
+//! | take a card to switchdev mode and back, with undo | [`transition`] |
+//! | change one thing | [`sriov`], [`driver`], [`devlink`], [`ethtool`], [`link`] |
+//! | put filters into the card | [`tc`] |
+//!
+//! Only this crate speaks to the kernel. All but [`tc`]'s transport blocks, one request at a time with
+//! a time-out; async programs call it from a blocking task. Sysfs starts at a root that tests
+//! choose; netlink speaks to the network namespace of the thread that opened the connection.
 
 pub mod devlink;
 pub mod driver;

@@ -1,7 +1,8 @@
 //! PCI addresses and numbers, in the kernel's own spelling.
 //!
-//! Everything about a card hangs on its PCI address: sysfs directories, devlink handles and the VF ledger are all named by it. It is parsed
-//! once, here, so that `01:00.0` and `0000:01:00.0` are one card everywhere else.
+//! Everything about a card hangs on its PCI address: sysfs directories, devlink handles and the VF
+//! ledger are all named by it. It is parsed once, here, so that `01:00.0` and `0000:01:00.0` are
+//! one card everywhere else.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,7 +11,8 @@ use serde::{Deserialize, Serialize};
 
 /// Where a function sits: `domain:bus:device.function`, all hexadecimal.
 ///
-/// The domain is usually four digits, but Intel VMD uses five (`10000:e1:00.0`), so it is kept as 32 bits.
+/// The domain is usually four digits, but Intel VMD uses five (`10000:e1:00.0`), so it is kept as
+/// 32 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct PciAddress {
@@ -68,7 +70,8 @@ fn parse(text: &str) -> Option<PciAddress> {
     )
 }
 
-/// One to `most` hexadecimal digits and nothing else: `from_str_radix` alone would also take a sign.
+/// One to `most` hexadecimal digits and nothing else: `from_str_radix` alone would also take a
+/// sign.
 fn hex(text: &str, most: usize) -> Option<u32> {
     let digits =
         !text.is_empty() && text.len() <= most && text.bytes().all(|b| b.is_ascii_hexdigit());
@@ -91,8 +94,9 @@ impl TryFrom<String> for PciAddress {
 
 /// A PCI vendor or device number with its name from the PCI id database.
 ///
-/// The names come from the `pci-ids` crate, compiled in, so that a container image needs no `pci.ids` file and two nodes never show two
-/// names for one card. They are for people: no decision may rest on them.
+/// The names come from the `pci-ids` crate, compiled in, so that a container image needs no
+/// `pci.ids` file and two nodes never show two names for one card. They are for people: no decision
+/// may rest on them.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Named {
     /// The number as the card reports it.

@@ -36,8 +36,11 @@ pub struct Representor {
 /// Why a VF has no representor here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NoRepresentor {
-    /// The e-switch forwards on its own.
-    #[error("the e-switch is in legacy mode; change it to switchdev first")]
+    /// No VF of the card has one.
+    #[error(
+        "no VF of this card has one, so the e-switch is in legacy mode; change it to switchdev \
+         first"
+    )]
     Legacy,
     /// devlink knows the port, and not its netdev.
     #[error(
@@ -110,7 +113,7 @@ impl PortMap {
                 (netdev.ifindex, netdev.name.clone())
             }
             None => {
-                let netdev = self.netdev_of(pf, vf).ok_or_else(|| why_not(pf))?;
+                let netdev = self.netdev_of(pf, vf).ok_or_else(|| self.why_not(pf))?;
                 (netdev.ifindex, netdev.name.clone())
             }
         };
@@ -148,6 +151,15 @@ impl PortMap {
         });
         netdevs.first().map(|placed| &placed.netdev)
     }
+
+    /// An uplink may have a switch id in legacy mode too; representors there are none then.
+    fn why_not(&self, pf: &Pf) -> NoRepresentor {
+        let vfs = pf.vfs().iter().map(|vf| vf.index);
+        let any = vfs.into_iter().any(|vf| {
+            self.port_of(pf.function.address, vf).is_some() || self.netdev_of(pf, vf).is_some()
+        });
+        if any { NoRepresentor::Unknown } else { NoRepresentor::Legacy }
+    }
 }
 
 impl PlacedNetdev {
@@ -173,14 +185,6 @@ fn pf_number(pf: PciAddress) -> PfNumber {
 fn narrow<T>(candidates: &mut Vec<T>, better: impl Fn(&T) -> bool) {
     if candidates.len() > 1 && candidates.iter().any(&better) {
         candidates.retain(better);
-    }
-}
-
-/// Without a switch id on the uplink there is no switchdev mode, whatever devlink may say.
-fn why_not(pf: &Pf) -> NoRepresentor {
-    match pf.uplink() {
-        Some(uplink) if uplink.phys_switch_id.is_none() => NoRepresentor::Legacy,
-        _ => NoRepresentor::Unknown,
     }
 }
 
@@ -287,5 +291,9 @@ mod tests {
         tree.vf(&pf, 0, "0000:01:10.0");
         let legacy = find(&tree, vec![], 0, 0).unwrap_err();
         assert!(legacy.contains("the e-switch is in legacy mode"), "{legacy}");
+        let tree = two_pfs();
+        std::fs::remove_file(tree.dir("class/net").path().join("np0r1")).unwrap();
+        let late = find(&tree, vec![], 0, 1).unwrap_err();
+        assert!(late.contains("the driver may not have made it yet"), "{late}");
     }
 }

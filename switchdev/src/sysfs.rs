@@ -1,8 +1,10 @@
 //! The one door to sysfs: every path starts at a root, which tests make a temporary directory.
 //!
-//! Sysfs says "there is no such thing" in many ways: a missing file, and `EINVAL`, `EOPNOTSUPP` or `ENODEV` from a file that is there (the
-//! `speed` of a link that is down, the `phys_port_name` of a plain card, any attribute of a card that has just been pulled). All of them
-//! read as `None` here. What is there but makes no sense is an error that names the path, the value, and what would be right.
+//! Sysfs says "there is no such thing" in many ways: a missing file, and `EINVAL`, `EOPNOTSUPP` or
+//! `ENODEV` from a file that is there (the `speed` of a link that is down, the `phys_port_name` of
+//! a plain card, any attribute of a card that has just been pulled). All of them read as `None`
+//! here. What is there but makes no sense is an error that names the path, the value, and what
+//! would be right.
 
 use std::fs;
 use std::io;
@@ -134,7 +136,8 @@ pub(crate) fn read(path: &Path) -> Result<Option<String>, SysfsError> {
     }
 }
 
-/// What `path` holds, as a `T`. An empty file is no value, as for the `phys_switch_id` of a card without one.
+/// What `path` holds, as a `T`. An empty file is no value, as for the `phys_switch_id` of a card
+/// without one.
 pub(crate) fn read_as<T: FromStr>(
     path: &Path,
     wanted: &'static str,
@@ -159,7 +162,8 @@ pub(crate) fn write(path: &Path, value: &str) -> Result<(), SysfsError> {
     })
 }
 
-/// The last part of the link at `path`: the driver's name for `driver`, the group's number for `iommu_group`.
+/// The last part of the link at `path`: the driver's name for `driver`, the group's number for
+/// `iommu_group`.
 pub(crate) fn link_name(path: &Path) -> Result<Option<String>, SysfsError> {
     match fs::read_link(path) {
         Ok(target) => Ok(target.file_name().map(|name| name.to_string_lossy().into_owned())),

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, ensure};
 use serde_json::Value;
+use switchdev::devlink::Devlink;
 use switchdev::inventory::{Netdev, PciFunction, Pf};
 use switchdev::{Inventory, Sysfs};
 
@@ -105,7 +106,9 @@ fn check_function(function: &PciFunction) -> anyhow::Result<()> {
 fn lists_pfs_of_both_drivers(ctx: &mut Ctx) -> anyhow::Result<()> {
     let nic = Nicsim::load(ctx, "")?;
     nic.set_vfs(3)?;
-    let inventory = scan()?;
+    let inventory = scan()?.with_eswitches(&mut Devlink::open()?)?;
+    let with_eswitch: Vec<bool> = inventory.pfs.iter().map(|pf| pf.eswitch.is_some()).collect();
+    ensure!(with_eswitch == [true, false], "{inventory}");
     let mut shown = Vec::new();
     for (pf, sriov) in inventory.sriov_pfs() {
         let total =

@@ -152,14 +152,16 @@ fn drivers_are_bound_as_told(_: &mut Ctx) -> anyhow::Result<()> {
         ensure!(found.as_deref() == expected, "bound to {found:?}, not {expected:?}");
         Ok(())
     };
-    bind(&sysfs, vf.parse()?, &Binding::Matched)?;
-    bound(Some("igbvf"))?;
     bind(&sysfs, vf.parse()?, &Binding::Only("vfio-pci".to_owned()))?;
     bound(Some("vfio-pci"))?;
-    bind(&sysfs, vf.parse()?, &Binding::Unbound)?;
-    bound(None)?;
+    // The kernel's own choice needs its leave; an override does not.
     bind(&sysfs, vf.parse()?, &Binding::Matched)?;
-    bound(Some("igbvf"))
+    bound(None)?;
+    set_drivers_autoprobe(&sysfs, IGB.parse()?, true)?;
+    bind(&sysfs, vf.parse()?, &Binding::Matched)?;
+    bound(Some("igbvf"))?;
+    bind(&sysfs, vf.parse()?, &Binding::Unbound)?;
+    bound(None)
 }
 
 /// Our own kernel has them built in.

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use rustix::io::Errno;
+
 use super::{Devlink, Handle, uapi};
 use crate::eswitch::{EncapMode, Eswitch, EswitchMode, InlineMode};
 use crate::netlink::NetlinkError;
@@ -29,6 +31,18 @@ impl Devlink {
     pub fn eswitch(&mut self, card: &Handle) -> Result<Eswitch, NetlinkError> {
         let what = format!("devlink dev eswitch show {card}");
         self.generic.ask(uapi::CMD_ESWITCH_GET, card.write(), &what, parse)
+    }
+
+    /// As [`Devlink::eswitch`]; `None` where the card has no e-switch or no devlink instance, as
+    /// plain SR-IOV cards.
+    ///
+    /// # Errors
+    /// What any other card may answer.
+    pub fn eswitch_if_any(&mut self, card: &Handle) -> Result<Option<Eswitch>, NetlinkError> {
+        match self.eswitch(card) {
+            Err(error) if error.is(Errno::NODEV) || error.is(Errno::OPNOTSUPP) => Ok(None),
+            eswitch => eswitch.map(Some),
+        }
     }
 
     /// Changes one setting, and returns when the driver has carried it out.

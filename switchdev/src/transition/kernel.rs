@@ -74,10 +74,7 @@ impl KernelCard {
     /// `None` where the card has no e-switch, or the kernel no devlink.
     fn read_eswitch(&mut self) -> Result<Option<Eswitch>, CardError> {
         let Some(devlink) = &mut self.devlink else { return Ok(None) };
-        match devlink.eswitch(&Handle::from(self.pf)) {
-            Err(error) if error.is(Errno::NODEV) || error.is(Errno::OPNOTSUPP) => Ok(None),
-            eswitch => Ok(Some(eswitch?)),
-        }
+        Ok(devlink.eswitch_if_any(&Handle::from(self.pf))?)
     }
 
     fn read_offload(&mut self, pf: &Pf) -> Result<BTreeMap<OffloadPort, bool>, CardError> {
