@@ -61,6 +61,13 @@ impl Ovs {
         Ok(killed?)
     }
 
+    /// Waits until a bridge answers over OpenFlow, which is a moment after ovs-vswitchd does.
+    pub fn wait_for_bridge(&self, bridge: &str) -> anyhow::Result<()> {
+        self.wait("the bridge to answer", |ovs| {
+            ovs.ofctl(&["-OOpenFlow15", "show", bridge]).is_ok()
+        })
+    }
+
     fn appctl_when_up(&self, words: &str) -> anyhow::Result<()> {
         self.wait("ovs-vswitchd to answer", |ovs| ovs.appctl(words).is_ok())
     }

@@ -117,6 +117,8 @@ struct Agent {
     view: View,
     hands: Option<Hands>,
     due: Option<Instant>,
+    /// Whether there was news since the last turn began.
+    heard: bool,
     status: latest::Sender<Status>,
     news: mpsc::Receiver<News>,
     tell: mpsc::Sender<News>,
@@ -148,6 +150,7 @@ impl Agent {
             view: View::new(&config, capabilities),
             hands: Some(Hands::Free(Box::new(mirror))),
             due: None,
+            heard: false,
             status,
             news,
             tell,
@@ -189,6 +192,7 @@ impl Agent {
         tracing::debug!(%news, "heard");
         self.view.take(news);
         self.watch_bridges();
+        self.heard = true;
         if self.due.is_none() {
             self.due = Some(Instant::now() + self.config.reconcile.debounce);
         }
@@ -220,16 +224,14 @@ impl Agent {
         };
         self.hands = match self.hands.take() {
             Some(Hands::Free(mut mirror)) => {
+                self.heard = false;
                 Some(Hands::Busy(tokio::task::spawn_blocking(move || {
                     let turn = Box::new(mirror.turn(&wanted));
                     (mirror, turn)
                 })))
             }
-            // The turn under way works on what was known when it began; another one follows it.
-            busy => {
-                self.due = Some(Instant::now() + self.config.reconcile.debounce);
-                busy
-            }
+            // Another one follows it if there was news.
+            busy => busy,
         };
     }
 
@@ -251,7 +253,10 @@ impl Agent {
         if let Err(error) = &turn.result {
             tracing::error!("{error}");
         }
-        let in_time = self.due.is_none();
+        if self.heard {
+            self.due = Some(Instant::now());
+        }
+        let in_time = !self.heard;
         self.status.send_modify(|status| {
             status.take(&turn);
             // What was compiled may be old by now.

@@ -89,7 +89,7 @@ fn levels_by_chain(wanted: &Filters) -> BTreeMap<ChainId, Vec<Level<'_>>> {
 /// The filter under the name it will have in the kernel, with the mark that it is ours.
 fn seat(filter: &Filter, prio: Prio, at: Option<&Filter>, handles: &mut Handles) -> Filter {
     let slot = Slot { attach: filter.attach, chain: filter.chain, prio };
-    let handle = at.map_or_else(|| handles.next(slot), |there| there.handle);
+    let handle = at.map_or_else(|| handles.next(slot, filter.handle), |there| there.handle);
     let cookie = at.and_then(|there| there.cookie.clone()).or_else(|| filter.cookie.clone());
     Filter {
         prio,
@@ -152,24 +152,21 @@ impl<'a> Seats<'a> {
 /// Hands out handles that nobody has in their slot.
 struct Handles {
     taken: BTreeSet<(Slot, Handle)>,
-    last: BTreeMap<Slot, u32>,
 }
 
 impl Handles {
     fn of(observed: &Observed) -> Self {
         let taken =
             observed.ours.values().map(|filter| (Slot::of(filter), filter.handle)).collect();
-        Self { taken, last: BTreeMap::new() }
+        Self { taken }
     }
 
-    fn next(&mut self, slot: Slot) -> Handle {
-        let last = self.last.entry(slot).or_default();
-        let free = (*last + 1..).filter_map(|number| Handle::new(number).ok());
-        let handle = free
-            .into_iter()
-            .find(|&handle| !self.taken.contains(&(slot, handle)))
-            .unwrap_or(Handle::MAX);
-        *last = handle.get();
+    /// The plan's own handle, or the next one that is free: a filter on its way out may still have it.
+    fn next(&mut self, slot: Slot, wish: Handle) -> Handle {
+        let upwards = (wish.get()..=u32::MAX).filter_map(|number| Handle::new(number).ok());
+        let free = upwards.into_iter().find(|&handle| !self.taken.contains(&(slot, handle)));
+        let handle = free.unwrap_or(Handle::MIN);
+        self.taken.insert((slot, handle));
         handle
     }
 }

@@ -58,6 +58,8 @@ impl Site {
             run(&format!("ip link set {} up", rep(index)))?;
         }
         ovs.bridge(BRIDGE, &[&rep(0), &rep(1)])?;
+        // No rule NORMAL after a restart.
+        ovs.vsctl(&format!("set-fail-mode {BRIDGE} secure"))?;
         let setup = Setup::new(ctx.binary("offload-agent")?, &ovs, LOOK_OFTEN)?;
         let site = Self { ovs, pods, rack, setup, card };
         site.ofctl("del-flows", "")?;
