@@ -62,6 +62,7 @@ void nicsim_flow_exit(struct nicsim *nic)
 
 	if (!flow)
 		return;
+	flow_debugfs_exit(flow);
 	flow_indr_dev_unregister(flow_indr_setup, flow, flow_attach_release);
 	rcu_barrier();
 	destroy_workqueue(flow->wq);

@@ -247,6 +247,7 @@ void flow_profile_release(struct nicsim_flow *flow, struct flow_filter *f);
 
 /* flow_debugfs.c */
 void flow_debugfs_init(struct nicsim_flow *flow);
+void flow_debugfs_exit(struct nicsim_flow *flow);
 
 /* flow_tunnel.c: what tunnel devices are, and their headers */
 struct flow_tunnel_dev flow_tunnel_of(const struct net_device *dev);

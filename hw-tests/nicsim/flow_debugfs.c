@@ -73,7 +73,6 @@ static int flow_misses_show(struct seq_file *s, void *unused)
 }
 DEFINE_SHOW_ATTRIBUTE(flow_misses);
 
-/* Removed with the NIC's directory, before nicsim_flow_exit(). */
 void flow_debugfs_init(struct nicsim_flow *flow)
 {
 	struct dentry *dir = flow->nic->debugfs;
@@ -85,4 +84,15 @@ void flow_debugfs_init(struct nicsim_flow *flow)
 			    &flow_misses_fops);
 	debugfs_create_bool("ignore_flow_level", 0600, dir,
 			    &flow->ignore_flow_level);
+}
+
+/* The directory is the control plane's, and may outlive us. */
+void flow_debugfs_exit(struct nicsim_flow *flow)
+{
+	struct dentry *dir = flow->nic->debugfs;
+
+	debugfs_lookup_and_remove("flows", dir);
+	debugfs_lookup_and_remove("flow_counters", dir);
+	debugfs_lookup_and_remove("flow_misses", dir);
+	debugfs_lookup_and_remove("ignore_flow_level", dir);
 }

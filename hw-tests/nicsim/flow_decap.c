@@ -182,6 +182,13 @@ static bool flow_outer_parse(struct flow_outer *o,
 	return false;
 }
 
+/* Not inlined: fortified memcpy() would see one struct, not the room behind. */
+static noinline void flow_outer_put_opts(const struct flow_outer *o,
+					 struct ip_tunnel_info *info)
+{
+	ip_tunnel_info_opts_set(info, o->opts, o->opts_len, o->flags);
+}
+
 static struct metadata_dst *flow_outer_dst(const struct flow_outer *o)
 {
 	struct metadata_dst *md;
@@ -200,8 +207,7 @@ static struct metadata_dst *flow_outer_dst(const struct flow_outer *o)
 		return NULL;
 	md->u.tun_info.key.tp_src = o->tp_src;
 	if (o->opts_len)
-		ip_tunnel_info_opts_set(&md->u.tun_info, o->opts, o->opts_len,
-					o->flags);
+		flow_outer_put_opts(o, &md->u.tun_info);
 	return md;
 }
 

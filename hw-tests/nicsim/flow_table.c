@@ -108,12 +108,19 @@ static struct flow_prio *flow_prio_new(struct flow_chain *chain, u32 prio,
 	return p;
 }
 
-/* From the end, because filters are mostly added in ascending order. */
+/*
+ * Filters are mostly added in ascending order, or, where tc chooses the prio,
+ * in descending order: look at both ends before the walk, which starts at the
+ * end.
+ */
 static struct flow_prio *flow_prio_get(struct flow_chain *chain, u32 prio,
 				       __be16 protocol)
 {
 	struct flow_prio *p;
 
+	p = list_first_entry_or_null(&chain->prios, struct flow_prio, node);
+	if (!p || prio < p->prio)
+		return flow_prio_new(chain, prio, protocol, &chain->prios);
 	list_for_each_entry_reverse(p, &chain->prios, node) {
 		if (p->prio == prio && p->protocol == protocol)
 			return p;

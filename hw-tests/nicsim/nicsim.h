@@ -219,8 +219,8 @@ void nicsim_vport_slow(struct nicsim_vport *vport, struct sk_buff *skb);
 
 /*
  * Must this insertion fail? Counts the insertions down while insert_fail_nth is
- * set: n means the n-th from now fails, once. Under rtnl. The caller answers
- * -EIO and a sentence.
+ * set: n means the n-th from now fails, once. Calls come one after the other,
+ * by the data plane's lock. The caller answers -EIO and a sentence.
  */
 bool nicsim_insert_fault(struct nicsim *nic);
 

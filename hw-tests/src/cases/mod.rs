@@ -13,6 +13,7 @@ mod inventory;
 mod mirror;
 mod nicsim_control;
 mod nicsim_cycle;
+mod nicsim_flow;
 mod node;
 mod sriov;
 
@@ -27,6 +28,7 @@ const SUBJECTS: &[&[Case]] = &[
     node::CASES,
     chain_miss::CASES,
     nicsim_control::CASES,
+    nicsim_flow::CASES,
     nicsim_cycle::CASES,
     inventory::CASES,
     devlink::CASES,
