@@ -27,10 +27,13 @@ pub struct Machine {
 const CPUS: u32 = 2;
 
 /// The kernel's command line. A panic ends QEMU at once (`panic=-1` with `-no-reboot`), and an oops is a panic: nothing
-/// that runs after it can be trusted. `no_timer_check`: on a busy host the emulated timer is late, and the kernel would take it
-/// for broken and panic (timer_irq_works).
+/// that runs after it can be trusted.
+///
+/// The rest of it is for a busy host that emulates. `no_timer_check`: the timer is late, and the kernel would take it for broken
+/// and panic (timer_irq_works). `nohz=off highres=off`: now and then a timer interrupt is lost; where the timer is set anew for
+/// each event the CPU then sleeps for good, and the next grace period of RCU with it, but a periodic one comes again.
 const CMDLINE: &str = "console=ttyS0 loglevel=7 panic=-1 oops=panic intel_iommu=on iommu=pt random.trust_cpu=on \
-     no_timer_check";
+     no_timer_check nohz=off highres=off";
 
 /// The virtio-serial ports, and the console: each is a socket of this name in the run's directory.
 pub const CONSOLE: &str = "console";

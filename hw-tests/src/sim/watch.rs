@@ -6,9 +6,9 @@ use super::job::Event;
 use super::{console, exit};
 
 /// A boot takes 3 to 8 s; a debug kernel on a busy machine far more.
-const BOOT_LIMIT: Duration = Duration::from_secs(240);
+const BOOT_LIMIT: Duration = Duration::from_secs(360);
 /// The guest reports every second, and while it boots the console is hardly ever silent; a busy host delays both.
-const SILENCE_LIMIT: Duration = Duration::from_secs(60);
+const SILENCE_LIMIT: Duration = Duration::from_secs(120);
 /// From the end of the command to QEMU's.
 const POWER_OFF_LIMIT: Duration = Duration::from_secs(60);
 
@@ -121,7 +121,7 @@ impl Watch {
                 .then_some(Ending::Hung("the command ended, but it did not power off"));
         }
         if now - self.last_word > SILENCE_LIMIT {
-            return Some(Ending::Hung("it did not answer for a minute while the command ran"));
+            return Some(Ending::Hung("it did not answer for two minutes while the command ran"));
         }
         let limit = self.limit.filter(|limit| now - started > *limit)?;
         Some(Ending::TimedOut(limit))
@@ -184,8 +184,8 @@ mod tests {
     #[test]
     fn a_guest_that_falls_silent_hangs() {
         let (watch, now) = started(None);
-        assert_eq!(watch.overdue(now + 59 * SECOND), None);
-        assert!(matches!(watch.overdue(now + 61 * SECOND), Some(Ending::Hung(_))));
+        assert_eq!(watch.overdue(now + 119 * SECOND), None);
+        assert!(matches!(watch.overdue(now + 121 * SECOND), Some(Ending::Hung(_))));
     }
 
     #[test]
@@ -204,9 +204,9 @@ mod tests {
     fn a_boot_that_falls_silent_hangs_and_is_the_machines_fault() {
         let now = Instant::now();
         let mut watch = Watch::new(now, None);
-        watch.hear_console(now + 50 * SECOND);
-        assert_eq!(watch.overdue(now + 100 * SECOND), None);
-        let ending = watch.overdue(now + 111 * SECOND).unwrap();
+        watch.hear_console(now + 100 * SECOND);
+        assert_eq!(watch.overdue(now + 200 * SECOND), None);
+        let ending = watch.overdue(now + 221 * SECOND).unwrap();
         assert!(ending.is_of_boot(watch.boot_time()));
         assert!(!ending.is_of_boot(Some(SECOND)), "it came up");
         assert!(!Ending::QemuEnded(String::new()).is_of_boot(None), "it would do so again");
