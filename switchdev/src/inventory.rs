@@ -313,12 +313,14 @@ impl std::str::FromStr for HexId {
 }
 
 /// Hot unplug and `sriov_numvfs` may take a function away between two reads: an error about a
-/// function that is no longer there is no error.
+/// function that is no longer there is no error. Its files go before its directory does, and none is
+/// ever without those that must be there.
 fn unless_gone<T>(
     dir: &Path,
     read: Result<Option<T>, SysfsError>,
 ) -> Result<Option<T>, SysfsError> {
     match read {
+        Err(SysfsError::Missing { .. }) => Ok(None),
         Err(_) if !dir.exists() => Ok(None),
         read => read,
     }

@@ -16,7 +16,7 @@ use crate::devlink::{Devlink, Flavour, Handle, Port};
 use crate::error::CardError;
 use crate::inventory::{Netdev, Pf, all_netdevs};
 use crate::pci::PciAddress;
-use crate::phys_port::{Controller, PfNumber, PhysPortName, VfIndex};
+use crate::phys_port::{Controller, PfNumber, VfIndex};
 use crate::sysfs::Sysfs;
 
 /// The netdev that stands for a VF in this network namespace.
@@ -121,34 +121,33 @@ impl PortMap {
         Ok(Representor { pf: address, vf, ifindex, name })
     }
 
-    /// The port of this host's VF on the PF's devlink instance.
+    /// The port of this host's VF on the PF's devlink instance. Where the instance has ports of
+    /// several PFs, those of the PF's number are its own.
     fn port_of(&self, pf: PciAddress, vf: VfIndex) -> Option<&Port> {
         let card = Handle::from(pf);
-        let mut ports: Vec<(PfNumber, &Port)> = self
-            .ports
-            .iter()
-            .filter(|p| p.card == card)
-            .filter_map(|port| local_vf(port, vf).map(|number| (number, port)))
-            .collect();
-        narrow(&mut ports, |(number, _)| *number == pf_number(pf));
-        ports.first().map(|(_, port)| *port)
+        let of_card = self.ports.iter().filter(|port| port.card == card);
+        let mut ports: Vec<_> = of_card.filter_map(local_vf).collect();
+        narrow(&mut ports, |(number, _, _)| *number == pf_number(pf));
+        ports.into_iter().find(|(_, found, _)| *found == vf).map(|(_, _, port)| port)
     }
 
-    /// The netdev on the PF's switch whose name is this host's VF.
+    /// The netdev on the PF's switch whose name is this host's VF. A netdev on another function is
+    /// only taken when it names the PF: two PFs may share a switch, and ours may be late.
     fn netdev_of(&self, pf: &Pf, vf: VfIndex) -> Option<&Netdev> {
         let address = pf.function.address;
+        let number = Some(pf_number(address));
         let switch = pf.uplink()?.phys_switch_id.as_ref()?;
-        let mut netdevs: Vec<&PlacedNetdev> = self
-            .netdevs
-            .iter()
-            .filter(|placed| placed.netdev.phys_switch_id.as_ref() == Some(switch))
-            .filter(|placed| placed.port_name().is_some_and(|name| name.is_local_vf(None, vf)))
+        let names = |placed: &PlacedNetdev, pf| {
+            placed.netdev.phys_port_name.as_ref().is_some_and(|name| name.is_local_vf(pf, vf))
+        };
+        let on_switch =
+            self.netdevs.iter().filter(|p| p.netdev.phys_switch_id.as_ref() == Some(switch));
+        let mut netdevs: Vec<&PlacedNetdev> = on_switch
+            .filter(|placed| names(placed, None))
+            .filter(|placed| placed.parent == Some(address) || names(placed, number))
             .collect();
         narrow(&mut netdevs, |placed| placed.parent == Some(address));
-        let number = Some(pf_number(address));
-        narrow(&mut netdevs, |placed| {
-            placed.port_name().is_some_and(|n| n.is_local_vf(number, vf))
-        });
+        narrow(&mut netdevs, |placed| names(placed, number));
         netdevs.first().map(|placed| &placed.netdev)
     }
 
@@ -162,16 +161,10 @@ impl PortMap {
     }
 }
 
-impl PlacedNetdev {
-    fn port_name(&self) -> Option<&PhysPortName> {
-        self.netdev.phys_port_name.as_ref()
-    }
-}
-
-/// The PF's number, where the port is that of this host's VF `vf`.
-fn local_vf(port: &Port, vf: VfIndex) -> Option<PfNumber> {
+/// The PF's number and the VF's, where the port is that of one of this host's VFs.
+fn local_vf(port: &Port) -> Option<(PfNumber, VfIndex, &Port)> {
     match port.flavour {
-        Flavour::PciVf { controller: Controller(0), pf, vf: found } if found == vf => Some(pf),
+        Flavour::PciVf { controller: Controller(0), pf, vf } => Some((pf, vf, port)),
         _ => None,
     }
 }

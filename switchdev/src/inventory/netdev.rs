@@ -74,6 +74,8 @@ pub(super) fn scan(net: &Path) -> Result<Vec<Netdev>, SysfsError> {
             continue;
         }
         match read(&dir, &name) {
+            // The kernel takes a netdev's files away before its directory, and none is ever without.
+            Err(SysfsError::Missing { .. }) => {}
             Err(_) if !dir.exists() => {}
             netdev => netdevs.push(netdev?),
         }
@@ -104,10 +106,15 @@ pub(crate) fn read(dir: &Path, name: &str) -> Result<Netdev, SysfsError> {
     })
 }
 
-/// IPoIB has addresses of 20 bytes, which are not Ethernet's and not an error.
+/// `ARPHRD_ETHER` of `linux/if_arp.h`.
+const TYPE_ETHERNET: u16 = 1;
+
+/// What is not Ethernet has addresses of another shape: IPoIB's are 20 bytes, a GRE tunnel's 4.
 fn read_address(dir: &Path) -> Result<Option<Mac>, SysfsError> {
-    let text = sysfs::read(&dir.join("address"))?.filter(|text| text.len() <= 17);
-    if text.is_none() { Ok(None) } else { sysfs::read_as(&dir.join("address"), "a MAC address") }
+    match sysfs::read_as(&dir.join("type"), "a link layer's number")? {
+        Some(TYPE_ETHERNET) => sysfs::read_as(&dir.join("address"), "a MAC address"),
+        _ => Ok(None),
+    }
 }
 
 /// A driver that does not know its speed answers -1, some 0, and some `SPEED_UNKNOWN` unsigned.

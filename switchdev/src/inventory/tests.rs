@@ -139,3 +139,22 @@ fn the_inventory_is_json_with_the_numbers_in_the_fields_spelling() {
     assert_eq!(pf["sriov"]["vfs"][1]["index"], 1);
     assert_eq!(pf["sriov"]["vfs"][1]["driver"], "vfio-pci");
 }
+
+#[test]
+fn a_netdev_whose_files_are_going_is_left_out() {
+    let tree = switchdev_card();
+    let netdev = tree.sysfs().net_device("np0r1");
+    fs::remove_file(netdev.join("mtu")).unwrap();
+    assert_eq!(scan(&tree).pfs[0].function.netdevs.len(), 1);
+}
+
+#[test]
+fn what_is_not_ethernet_has_no_mac_address() {
+    let tree = Tree::new();
+    let pf = tree.pf("0000:01:00.0", 7);
+    pf.netdev("gre0", 3).file("type", "778").file("address", "00:00:00:00");
+    pf.netdev("np0", 2);
+    let netdevs = &scan(&tree).pfs[0].function.netdevs;
+    assert_eq!(netdevs[0].address, None);
+    assert_eq!(netdevs[1].address, Some("02:00:00:00:00:01".parse().unwrap()));
+}

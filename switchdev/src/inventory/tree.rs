@@ -95,6 +95,7 @@ impl Dir {
         symlink(&netdev.path, self.root.join("class/net").join(name)).unwrap();
         netdev
             .file("ifindex", &ifindex.to_string())
+            .file("type", "1")
             .file("address", "02:00:00:00:00:01")
             .file("mtu", "1500")
             .file("operstate", "up")
