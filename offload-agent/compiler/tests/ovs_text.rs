@@ -84,19 +84,17 @@ fn check(dump: &Path) {
 
 /// The line as `dump-flows --no-stats` would have it.
 fn without_statistics(line: &str) -> String {
-    let words = line.trim().split(", ").flat_map(keep);
-    words.collect::<Vec<_>>().join(", ")
+    let line = STATISTICS.iter().fold(line.trim().to_owned(), |line, key| without(&line, key));
+    let line = line.strip_prefix("cookie=0x0, ").unwrap_or(&line);
+    line.replacen("table=0, ", "", 1)
 }
 
-fn keep(word: &str) -> Option<String> {
-    let says_nothing = word == "cookie=0x0" || word == "table=0";
-    if says_nothing || STATISTICS.iter().any(|key| word.starts_with(key)) {
-        return None;
-    }
-    // Flags are not followed by a comma, so a statistic may hang on to one: `send_flow_rem idle_age=0`.
-    let (flags, last) = word.rsplit_once(' ').unwrap_or(("", word));
-    let hangs_on = STATISTICS.iter().any(|key| last.starts_with(key));
-    Some(if hangs_on { format!("{flags} ") } else { word.to_owned() })
+/// The line without `key=value, `.
+fn without(line: &str, key: &str) -> String {
+    let cut = line
+        .split_once(key)
+        .and_then(|(before, after)| Some(format!("{before}{}", after.split_once(", ")?.1)));
+    cut.unwrap_or_else(|| line.to_owned())
 }
 
 fn dumps_under(directory: &Path) -> Vec<PathBuf> {

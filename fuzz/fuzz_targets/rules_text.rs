@@ -1,0 +1,17 @@
+//! Text: a rule that is read prints, and what it prints is read as the same rule.
+
+#![no_main]
+
+use flow_compiler::openflow::Rule;
+use flow_compiler::openflow::text::{Names, parse_groups, parse_meters, parse_rules};
+use flow_compiler::ports::Database;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|text: &str| {
+    for rule in parse_rules(text, &Names::default()).unwrap_or_default() {
+        assert_eq!(rule.to_string().parse::<Rule>(), Ok(rule));
+    }
+    drop(parse_groups(text, &Names::default()));
+    drop(parse_meters(text));
+    drop(Database::from_dump(text).map(|database| database.ports()));
+});
