@@ -104,6 +104,9 @@ impl Ethtool {
         let what = format!("ethtool -K {netdev} {feature} {}", on_off(on));
         self.generic.request(uapi::FEATURES_SET, write(&netdev, &feature, on), &what)?;
         if self.features(&netdev)?.active.contains(&feature) != on {
+            // The kernel remembers what was wanted and does not ask the driver for the same again
+            // (`ethnl_set_features()`), so a wish that was refused is taken back.
+            self.generic.request(uapi::FEATURES_SET, write(&netdev, &feature, !on), &what)?;
             return Err(CardError::FeatureNotApplied { netdev, feature, wanted: on_off(on) });
         }
         Ok(())

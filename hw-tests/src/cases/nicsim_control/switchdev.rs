@@ -161,8 +161,7 @@ pub(super) fn filters_pin_settings(ctx: &mut Ctx) -> anyhow::Result<()> {
     ensure!(error.contains("Filters are in hardware"), "no reason is given: {error}");
     tool::run("tc filter del dev np0r0 ingress")?;
     tool::run(&encap)?;
-    // The kernel remembers what was wanted and does not ask the driver for the same again (ethnl_set_features).
-    ethtool.set_hw_tc_offload("np0r0", true)?;
+    // Refused a moment ago, and not any more.
     ethtool.set_hw_tc_offload("np0r0", false)?;
     Ok(())
 }
