@@ -12,6 +12,7 @@
 //! Host and guest run the same binary. The host's root file system is the guest's root (read-only, with a layer of
 //! memory on top), so a path that is right on the host is right in the guest.
 
+pub mod bench;
 pub mod cases;
 pub mod cli;
 pub mod demo;

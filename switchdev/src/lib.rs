@@ -38,4 +38,6 @@ pub use error::CardError;
 pub use inventory::Inventory;
 pub use pci::PciAddress;
 pub use sysfs::Sysfs;
+/// The values that [`tc`] carries to the kernel and back.
+pub use tc_filter;
 pub use tc_filter::{IfIndex, Mac};

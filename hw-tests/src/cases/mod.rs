@@ -16,6 +16,7 @@ mod nicsim_cycle;
 mod nicsim_flow;
 mod node;
 mod sriov;
+mod tc_roundtrip;
 
 use std::path::PathBuf;
 
@@ -27,6 +28,7 @@ use crate::sim::kernel::Flavour;
 const SUBJECTS: &[&[Case]] = &[
     node::CASES,
     chain_miss::CASES,
+    tc_roundtrip::CASES,
     nicsim_control::CASES,
     nicsim_flow::CASES,
     nicsim_cycle::CASES,

@@ -1,8 +1,12 @@
 //! `hw-tests guest`: what the host starts inside the guest.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::Subcommand;
+
+use crate::bench::rules;
 
 /// Subcommands of `hw-tests guest`.
 #[derive(Debug, Subcommand)]
@@ -16,6 +20,8 @@ pub(super) enum Guest {
         /// Their names.
         names: Vec<String>,
     },
+    /// Measure filters a second, and leave the figures in $LINERATE_OUT.
+    BenchRules(super::bench::SizeArgs),
 }
 
 impl Guest {
@@ -24,6 +30,14 @@ impl Guest {
             Self::Init => crate::guest::init::main(),
             Self::Demo => crate::demo::in_guest(),
             Self::Cases { names } => crate::guest::runner::run(&names).map(|()| ExitCode::SUCCESS),
+            Self::BenchRules(args) => bench_rules(args.size()).map(|()| ExitCode::SUCCESS),
         }
     }
+}
+
+fn bench_rules(size: rules::Size) -> anyhow::Result<()> {
+    let out = std::env::var_os("LINERATE_OUT").context("LINERATE_OUT is not set")?;
+    let out = PathBuf::from(out);
+    let figures = rules::measure(size, &out)?;
+    Ok(std::fs::write(out.join(rules::RESULT), serde_json::to_vec(&figures)?)?)
 }

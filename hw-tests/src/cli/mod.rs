@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand, each with `run(self) -> anyhow::Result<ExitCode>`.
 
+mod bench;
 mod guest;
 mod setup;
 mod sim;
@@ -28,6 +29,8 @@ enum Command {
     Setup(setup::SetupArgs),
     /// The main job on a simulated node, told step by step: pods on VFs, Open vSwitch, traffic through the card.
     Demo,
+    /// Measure against rivals in the same run; the figures go to target/bench/report.json.
+    Bench(bench::BenchArgs),
     /// What runs inside the guest; not for people.
     #[command(subcommand, hide = true)]
     Guest(guest::Guest),
@@ -39,6 +42,7 @@ impl Command {
             Self::Sim(sim) => sim.run(),
             Self::Setup(args) => args.run(),
             Self::Demo => crate::demo::on_host(),
+            Self::Bench(bench) => bench.run(),
             Self::Guest(guest) => guest.run(),
         }
     }

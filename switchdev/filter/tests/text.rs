@@ -1,5 +1,7 @@
 //! Filters as `tc` writes them, both ways.
 
+#![expect(clippy::panic, clippy::unwrap_used, reason = "a test that panics has failed")]
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;

@@ -20,7 +20,7 @@ use rustix::net::sockopt::set_socket_recv_buffer_size_force;
 use super::message::{ACK, Body, REQUEST, decode, encode};
 
 /// More than this gains nothing, see `hw-tests bench rules`.
-const WINDOW_MESSAGES: usize = 128;
+pub(crate) const WINDOW_MESSAGES: usize = 128;
 /// A window must fit the socket's send buffer, which is 208 KiB unless an administrator changed it.
 const WINDOW_BYTES: usize = 96 << 10;
 /// Room for the answers to a window in which everything is refused, several times over.

@@ -1,5 +1,8 @@
 //! The kernel's TC over netlink.
 
+use std::sync::mpsc::{self, SyncSender};
+use std::thread;
+
 use netlink_packet_core::Emitable;
 use netlink_packet_route::tc::{TcAttribute, TcHandle, TcMessage};
 use tc_filter::{Attach, ChainId, Filter, FilterId, HwPolicy, IfIndex};
@@ -7,7 +10,7 @@ use tc_filter::{Attach, ChainId, Filter, FilterId, HwPolicy, IfIndex};
 use super::codec::{self, Unreadable};
 use super::{Applied, Dump, Observed, Op, Outcome, Sentence, Tc, TcError};
 use crate::netlink::NetlinkError;
-use crate::netlink::bulk::{Bulk, Reply, Request};
+use crate::netlink::bulk::{Bulk, Reply, Request, WINDOW_MESSAGES};
 use crate::netlink::request::Connection;
 
 const NETLINK_ROUTE: isize = 0;
@@ -80,20 +83,66 @@ impl Kernel {
 }
 
 impl Tc for Kernel {
+    /// Messages are encoded while the kernel is busy with those before them.
     fn apply(&mut self, ops: &[Op]) -> Result<Vec<Outcome>, TcError> {
-        let requests: Vec<_> = ops.iter().map(request).collect();
-        let good: Vec<Request> = requests.iter().flatten().cloned().collect();
-        let replies = self.changes.exchange(&good).map_err(|error| socket("sending", &error))?;
-        let mut replies = replies.into_iter();
-        let outcome = |(op, request): (&Op, Result<Request, TcError>)| {
-            request?;
-            outcome(op, replies.next().unwrap_or(Reply::Lost))
-        };
-        Ok(ops.iter().zip(requests).map(outcome).collect())
+        if ops.len() <= WINDOW_MESSAGES {
+            return self.apply_window(ops, encode(ops));
+        }
+        let (ready, windows) = mpsc::sync_channel(WINDOWS_AHEAD);
+        thread::scope(|scope| {
+            scope.spawn(move || encode_ahead(ops, &ready));
+            let outcomes = windows.into_iter().map(|(ops, window)| self.apply_window(ops, window));
+            let outcomes: Result<Vec<_>, _> = outcomes.collect();
+            Ok(outcomes?.into_iter().flatten().collect())
+        })
     }
 
     fn dump(&mut self, attach: Attach) -> Result<Dump, TcError> {
         self.dump_of(&codec::dump_message(attach, None), attach)
+    }
+}
+
+impl Kernel {
+    fn apply_window(
+        &mut self,
+        ops: &[Op],
+        window: Vec<Result<Request, TcError>>,
+    ) -> Result<Vec<Outcome>, TcError> {
+        let (good, bad): (Vec<_>, Vec<_>) = window.into_iter().map(split).unzip();
+        let good: Vec<Request> = good.into_iter().flatten().collect();
+        let replies = self.changes.exchange(&good).map_err(|error| socket("sending", &error))?;
+        let mut replies = replies.into_iter();
+        let outcome = |(op, bad): (&Op, Option<TcError>)| match bad {
+            Some(error) => Err(error),
+            None => outcome(op, replies.next().unwrap_or(Reply::Lost)),
+        };
+        Ok(ops.iter().zip(bad).map(outcome).collect())
+    }
+}
+
+/// How many windows may wait for the kernel.
+const WINDOWS_AHEAD: usize = 4;
+
+fn encode(ops: &[Op]) -> Vec<Result<Request, TcError>> {
+    ops.iter().map(request).collect()
+}
+
+/// One window of ops, and what each became.
+type Window<'a> = (&'a [Op], Vec<Result<Request, TcError>>);
+
+/// Ends early where nobody waits any more: the socket has failed.
+fn encode_ahead<'a>(ops: &'a [Op], ready: &SyncSender<Window<'a>>) {
+    for window in ops.chunks(WINDOW_MESSAGES) {
+        if ready.send((window, encode(window))).is_err() {
+            return;
+        }
+    }
+}
+
+fn split(request: Result<Request, TcError>) -> (Option<Request>, Option<TcError>) {
+    match request {
+        Ok(request) => (Some(request), None),
+        Err(error) => (None, Some(error)),
     }
 }
 

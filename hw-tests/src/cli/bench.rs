@@ -1,0 +1,112 @@
+//! `hw-tests bench`: benchmarks beside their rivals.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::{Args, Subcommand};
+
+use crate::bench::report;
+use crate::bench::rules::{Figures, RESULT, Size};
+use crate::sim::job::Job;
+use crate::sim::kernel::Flavour;
+use crate::sim::node::{Node, Run, Stream};
+
+/// Arguments of `hw-tests bench`.
+#[derive(Debug, Args)]
+pub(super) struct BenchArgs {
+    /// One benchmark; without it, all of them.
+    #[command(subcommand)]
+    which: Option<Bench>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Bench {
+    /// Filters a second into the kernel: ours, `tc -batch`, and a bare loop, in one boot.
+    Rules(Rules),
+}
+
+#[derive(Debug, Args)]
+struct Rules {
+    /// The kernel to boot.
+    #[arg(long, value_enum, default_value_t = Flavour::Stock)]
+    kernel: Flavour,
+    #[command(flatten)]
+    size: SizeArgs,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self { kernel: Flavour::Stock, size: SizeArgs { filters: FILTERS, turns: TURNS } }
+    }
+}
+
+const FILTERS: u32 = 10_000;
+const TURNS: u32 = 3;
+
+/// How much is measured.
+#[derive(Debug, Args, Clone, Copy)]
+pub(super) struct SizeArgs {
+    /// How many filters.
+    #[arg(long, default_value_t = FILTERS, value_parser = clap::value_parser!(u32).range(1..))]
+    filters: u32,
+    /// How many turns each rival has.
+    #[arg(long, default_value_t = TURNS, value_parser = clap::value_parser!(u32).range(1..))]
+    turns: u32,
+}
+
+impl SizeArgs {
+    pub(super) fn size(self) -> Size {
+        Size { filters: self.filters, turns: self.turns }
+    }
+}
+
+/// A slow host needs about five minutes.
+const LIMIT: Duration = Duration::from_secs(3600);
+
+impl BenchArgs {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        match self.which {
+            Some(Bench::Rules(rules)) => rules.run(),
+            None => Rules::default().run(),
+        }
+    }
+}
+
+impl Rules {
+    fn run(self) -> anyhow::Result<ExitCode> {
+        let node = Node::prepare(self.kernel)?;
+        let outcome = node.run(&Run::new(self.job()?, LIMIT), &mut to_stderr)?;
+        if let Some(failure) = outcome.failure_report() {
+            eprintln!("hw-tests: {failure}");
+        }
+        let path = outcome.out().join(RESULT);
+        let text = std::fs::read_to_string(&path).context("the guest left no figures")?;
+        let figures: Figures = serde_json::from_str(&text)?;
+        print!("{}", figures.table());
+        report::add(Path::new(report::PATH), "rules", serde_json::to_value(&figures)?)?;
+        Ok(ExitCode::from(outcome.ending.exit_code()))
+    }
+
+    fn job(&self) -> anyhow::Result<Job> {
+        let program = std::env::current_exe()?.display().to_string();
+        let SizeArgs { filters, turns } = self.size;
+        let argv = [
+            &program,
+            "guest",
+            "bench-rules",
+            "--filters",
+            &filters.to_string(),
+            "--turns",
+            &turns.to_string(),
+        ];
+        Job::new(argv.map(str::to_owned).into())
+    }
+}
+
+fn to_stderr(_: Stream, bytes: &[u8]) -> ControlFlow<()> {
+    eprint!("{}", String::from_utf8_lossy(bytes));
+    ControlFlow::Continue(())
+}
