@@ -48,6 +48,8 @@ pub struct BridgePorts {
     pub datapath_type: String,
     /// The ports by OpenFlow number.
     pub ports: BTreeMap<OfPort, Port>,
+    /// OVS copies or samples packets of the bridge (a mirror, NetFlow, sFlow, IPFIX), so it has to see them all.
+    pub watched: bool,
 }
 
 impl BridgePorts {

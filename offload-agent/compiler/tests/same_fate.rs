@@ -228,3 +228,14 @@ proptest! {
         check(&ruleset(rules), &ports(), &card, &packets());
     }
 }
+
+#[test]
+fn a_bridge_whose_packets_are_copied_or_sampled_keeps_them_all() {
+    let mut ports = ports();
+    ports.bridges.values_mut().for_each(|bridge| bridge.watched = true);
+    let card = Capabilities::nicsim();
+    let compiled =
+        flow_compiler::compile(&ruleset([rule("in_port=1 actions=output:2")]), &ports, &card);
+    assert!(compiled.plan.filters.is_empty());
+    assert!(compiled.verdicts[0].to_string().contains("a mirror, NetFlow, sFlow or IPFIX"));
+}

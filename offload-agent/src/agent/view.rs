@@ -16,7 +16,7 @@ use crate::config::{Bridges, Config, HwPolicy};
 pub(super) struct View {
     managed: Bridges,
     policy: HwPolicy,
-    capabilities: Arc<Capabilities>,
+    capabilities: Capabilities,
     database: Result<Facts, String>,
     rules: BTreeMap<BridgeName, Arc<BridgeRules>>,
     /// Bridges whose rules cannot be read now, and why.
@@ -48,7 +48,7 @@ impl View {
         Self {
             managed: config.ovs.bridges.clone(),
             policy: config.hardware.policy,
-            capabilities: Arc::new(capabilities),
+            capabilities,
             database: Err("not connected yet".to_owned()),
             rules: BTreeMap::new(),
             silent: BTreeMap::new(),
@@ -108,7 +108,10 @@ impl View {
         Ok(Wanted {
             ruleset: Arc::new(ruleset),
             ports: Arc::new(ports),
-            capabilities: Arc::clone(&self.capabilities),
+            capabilities: Arc::new(Capabilities {
+                vlan_limit: flags.and_then(|database| database.vlan_limit),
+                ..self.capabilities.clone()
+            }),
             policy: self.policy,
         })
     }
@@ -180,6 +183,13 @@ mod tests {
         view.take(News::Database(Facts { hw_offload: true, ..database(&[]) }));
         let hold = view.wanted().unwrap_err();
         assert!(hold.to_string().contains("ovs-vsctl remove Open_vSwitch"), "{hold}");
+    }
+
+    #[test]
+    fn what_ovs_looks_through_is_what_the_compiler_is_told() {
+        let mut view = view("");
+        view.take(News::Database(Facts { vlan_limit: Some(2), ..database(&[]) }));
+        assert_eq!(view.wanted().unwrap().capabilities.vlan_limit, Some(2));
     }
 
     #[test]

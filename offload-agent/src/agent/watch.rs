@@ -66,6 +66,8 @@ pub(super) struct Facts {
     pub(super) hw_offload: bool,
     /// `Open_vSwitch other_config:flow-restore-wait`.
     pub(super) restoring: bool,
+    /// `Open_vSwitch other_config:vlan-limit`; `None` is a value nobody knows.
+    pub(super) vlan_limit: Option<u8>,
 }
 
 impl Facts {
@@ -74,6 +76,7 @@ impl Facts {
             ports: database.ports(),
             hw_offload: database.hw_offload(),
             restoring: database.is_restoring(),
+            vlan_limit: database.vlan_limit(),
         }
     }
 }

@@ -116,6 +116,11 @@ impl Database {
         self.switch_setting("hw-offload") == Some("true")
     }
 
+    /// How many VLAN tags OVS looks through (`vlan-limit`; 0 is as many as it can).
+    pub fn vlan_limit(&self) -> Option<u8> {
+        self.switch_setting("vlan-limit").map_or(Some(1), |limit| limit.parse().ok())
+    }
+
     /// Whether OVS waits for its rules to be restored and forwards nothing yet.
     pub fn is_restoring(&self) -> bool {
         self.switch_setting("flow-restore-wait") == Some("true")
@@ -134,6 +139,7 @@ impl Database {
         BridgePorts {
             datapath_type: bridge.text("datapath_type").unwrap_or_default().to_owned(),
             ports: ports.flat_map(|port| self.interfaces(bridge, port)).collect(),
+            watched: WATCHERS.iter().any(|column| !bridge.set(column).is_empty()),
         }
     }
 
@@ -150,6 +156,9 @@ impl Database {
         self.tables.get(table)?.get(uuid)
     }
 }
+
+/// Columns of a bridge that make OVS copy or sample its packets.
+const WATCHERS: [&str; 4] = ["mirrors", "netflow", "sflow", "ipfix"];
 
 fn describe(bridge: &Row, port: &Row, interface: &Row) -> Port {
     let tag = port.number("tag");

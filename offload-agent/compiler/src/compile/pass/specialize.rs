@@ -87,6 +87,9 @@ fn unfit(port: &Port, ports: &BridgePorts) -> Option<&'static str> {
         PortKind::System if ports.datapath_type == "netdev" => {
             Some("is in OVS's user-space datapath, which TC does not see")
         }
+        PortKind::System if ports.watched => Some(
+            "is on a bridge with a mirror, NetFlow, sFlow or IPFIX, which has to see its packets",
+        ),
         PortKind::System if port.bond.is_some() => Some("is a member of a bond"),
         PortKind::System if port.policing.is_some() => {
             Some("has an ingress policing rate, which OVS enforces")
