@@ -134,7 +134,7 @@ b1    br-int dummy         [p1,p2] true
 
 Interface table
 _uuid ifindex name       ofport options           type  external_ids
------ ------- ---------- ------ ----------------- ----- -------------------------------------
+----- ------- ---------- ------ ----------------- ----- --------------------------------------------
 i1    7       pod0_h     3      {}                \"\"    {iface-id=\"pod0,default\", a=\"say \\\"b\\\"\"}
 i2    0       \"patch-a\"  4      {peer=patch-b}    patch {}
 i3    0       broken     -1     {}                \"\"    {}
