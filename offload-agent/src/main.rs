@@ -10,7 +10,8 @@ fn main() -> ExitCode {
     match run(&Cli::parse()) {
         Ok(exit) => exit.into(),
         Err(error) => {
-            eprintln!("offload-agent: {error:#}");
+            // Our messages hold the words of what caused them, so the chain would say them twice.
+            eprintln!("offload-agent: {error}");
             error.downcast_ref().map_or(Exit::Failed, CommandError::exit).into()
         }
     }
