@@ -6,6 +6,10 @@
 //! know that the window is through. So a window of 100 changes costs two system calls and one
 //! answer, not a hundred.
 //!
+//! Measured on a simulated node, both in the same boot (`hw-tests bench rules`): 4 to 5 times the
+//! filters a second of `tc -batch`, and 0.93 to 0.97 of a loop that only sends messages that are
+//! ready.
+//!
 //! A change that is acknowledged tells more: a driver's words for not taking a filter come back
 //! with a yes. The caller asks for those messages only that can have such words.
 //!
@@ -17,7 +21,7 @@ use std::io;
 use netlink_sys::{Socket, SocketAddr};
 use rustix::net::sockopt::set_socket_recv_buffer_size_force;
 
-use super::message::{ACK, Body, REQUEST, decode, encode};
+use super::message::{ACK, Body, REQUEST, append, decode};
 
 /// More than this gains nothing, see `hw-tests bench rules`.
 pub(crate) const WINDOW_MESSAGES: usize = 128;
@@ -107,7 +111,8 @@ impl Bulk {
             let ack = if last || request.acknowledge { ACK } else { 0 };
             self.sequence = self.sequence.wrapping_add(1);
             let flags = REQUEST | ack | request.flags;
-            bytes.extend(encode(request.message_type, flags, self.sequence, &request.payload));
+            let (kind, payload) = (request.message_type, &request.payload);
+            append(&mut bytes, kind, flags, self.sequence, payload);
             bytes.resize(bytes.len().next_multiple_of(4), 0);
         }
         bytes
@@ -175,6 +180,7 @@ impl Answers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::netlink::message::encode;
 
     /// An answer of the kernel: `NLMSG_ERROR`, capped.
     fn answer(sequence: u32, errno: i32) -> Vec<u8> {

@@ -23,15 +23,27 @@ const EXT_ACK_MESSAGE: u16 = 1;
 
 /// The message with its header in front.
 pub(crate) fn encode(message_type: u16, flags: u16, sequence: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(HEADER + payload.len()).unwrap_or(u32::MAX);
-    let mut bytes = length.to_ne_bytes().to_vec();
-    bytes.extend(message_type.to_ne_bytes());
-    bytes.extend(flags.to_ne_bytes());
-    bytes.extend(sequence.to_ne_bytes());
-    // Port 0: the kernel fills in the socket's own.
-    bytes.extend(0_u32.to_ne_bytes());
-    bytes.extend(payload);
+    let mut bytes = Vec::with_capacity(HEADER + payload.len());
+    append(&mut bytes, message_type, flags, sequence, payload);
     bytes
+}
+
+/// The same behind other messages.
+pub(crate) fn append(
+    bytes: &mut Vec<u8>,
+    message_type: u16,
+    flags: u16,
+    sequence: u32,
+    payload: &[u8],
+) {
+    let length = u32::try_from(HEADER + payload.len()).unwrap_or(u32::MAX);
+    bytes.extend_from_slice(&length.to_ne_bytes());
+    bytes.extend_from_slice(&message_type.to_ne_bytes());
+    bytes.extend_from_slice(&flags.to_ne_bytes());
+    bytes.extend_from_slice(&sequence.to_ne_bytes());
+    // Port 0: the kernel fills in the socket's own.
+    bytes.extend_from_slice(&[0; 4]);
+    bytes.extend_from_slice(payload);
 }
 
 /// One message of an answer.

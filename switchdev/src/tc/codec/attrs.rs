@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use netlink_packet_core::{DefaultNla, NLA_F_NESTED, NLA_TYPE_MASK, Nla, NlasIterator};
+use netlink_packet_core::{Emitable, NLA_ALIGNTO, NLA_F_NESTED, NLA_TYPE_MASK, Nla, NlasIterator};
 
 use super::Unreadable;
 
@@ -100,15 +100,45 @@ pub(super) fn list(bytes: &[u8]) -> Result<Vec<(u16, Vec<u8>)>, Unreadable> {
     entries.collect()
 }
 
-/// Writes attributes one after another.
+/// Writes attributes one after another, straight into the bytes of a message: this is where the
+/// time of encoding goes.
 #[derive(Debug, Default)]
 pub(super) struct Writer {
-    nlas: Vec<DefaultNla>,
+    out: Vec<u8>,
 }
 
+/// Length and kind, two bytes each.
+const ATTRIBUTE_HEADER: usize = 4;
+
 impl Writer {
-    pub(super) fn bytes(&mut self, kind: u16, value: impl Into<Vec<u8>>) {
-        self.nlas.push(DefaultNla::new(kind, value.into()));
+    /// A writer that begins with these bytes and has room for more.
+    pub(super) fn after(header: &[u8], room: usize) -> Self {
+        let mut out = Vec::with_capacity(header.len() + room);
+        out.extend_from_slice(header);
+        Self { out }
+    }
+
+    /// A value longer than an attribute can say would need a length of 17 bits; nothing here
+    /// comes near.
+    pub(super) fn bytes(&mut self, kind: u16, value: impl AsRef<[u8]>) {
+        let value = value.as_ref();
+        let length = u16::try_from(ATTRIBUTE_HEADER + value.len()).unwrap_or(u16::MAX);
+        self.out.extend_from_slice(&length.to_ne_bytes());
+        self.out.extend_from_slice(&kind.to_ne_bytes());
+        self.out.extend_from_slice(value);
+        self.out.resize(self.out.len().next_multiple_of(NLA_ALIGNTO), 0);
+    }
+
+    /// An attribute that `netlink-packet-route` knows.
+    pub(super) fn nla(&mut self, nla: &impl Nla) {
+        let start = self.out.len();
+        self.out.resize(start + nla.buffer_len(), 0);
+        nla.emit(&mut self.out[start..]);
+    }
+
+    /// With the final NUL.
+    pub(super) fn string(&mut self, kind: u16, text: &str) {
+        self.bytes(kind, [text.as_bytes(), &[0]].concat());
     }
 
     pub(super) fn u8(&mut self, kind: u16, value: u8) {
@@ -136,23 +166,16 @@ impl Writer {
     }
 
     /// A nest with the flag that says so.
-    pub(super) fn nest(&mut self, kind: u16, inside: Self) {
-        self.bytes(kind | NLA_F_NESTED, inside.into_bytes());
+    pub(super) fn nest(&mut self, kind: u16, inside: &Self) {
+        self.bytes(kind | NLA_F_NESTED, &inside.out);
     }
 
     /// A nest without it: some parts of TC are older than the flag.
-    pub(super) fn plain_nest(&mut self, kind: u16, inside: Self) {
-        self.bytes(kind, inside.into_bytes());
-    }
-
-    pub(super) fn into_nlas(self) -> Vec<DefaultNla> {
-        self.nlas
+    pub(super) fn plain_nest(&mut self, kind: u16, inside: &Self) {
+        self.bytes(kind, &inside.out);
     }
 
     pub(super) fn into_bytes(self) -> Vec<u8> {
-        use netlink_packet_core::Emitable;
-        let mut bytes = vec![0; self.nlas.as_slice().buffer_len()];
-        self.nlas.as_slice().emit(&mut bytes);
-        bytes
+        self.out
     }
 }

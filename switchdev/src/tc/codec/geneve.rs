@@ -27,7 +27,7 @@ pub(super) fn emit(options: impl Iterator<Item = RawOption>) -> Writer {
         one.be16(CLASS, option.class);
         one.u8(TYPE, option.kind);
         one.bytes(DATA, option.data);
-        all.plain_nest(GENEVE, one);
+        all.plain_nest(GENEVE, &one);
     }
     all
 }

@@ -12,11 +12,21 @@ use tc_filter::{
 };
 
 use super::action::{self, Seen};
+use super::attrs::Writer;
 use super::stats::ActionStats;
 use super::{Unreadable, flower};
 use crate::tc::{Observed, Undecoded};
 
 const KIND: &str = "flower";
+/// `struct tcmsg`.
+const HEADER_LEN: usize = 20;
+/// What a filter usually takes.
+const USUAL_LEN: usize = 480;
+/// `TCA_KIND`, `TCA_OPTIONS`, `TCA_CHAIN`, and `TCA_FLOWER_ACT` within the options.
+const CLASSIFIER: u16 = 1;
+const OPTIONS: u16 = 2;
+const CHAIN: u16 = 11;
+const ACTIONS: u16 = 3;
 /// `TC_H_CLSACT` with `TC_H_MIN_INGRESS` and `TC_H_MIN_EGRESS`.
 const INGRESS: u32 = 0xffff_fff2;
 const EGRESS: u32 = 0xffff_fff3;
@@ -36,14 +46,13 @@ const VERBOSE: u32 = 16;
 /// [`Unreadable`] names what no message can say.
 pub(crate) fn filter_message(filter: &Filter) -> Result<Vec<u8>, Unreadable> {
     check(filter)?;
-    let mut message = TcMessage::default();
-    message.header = header(&filter.id(), filter.protocol);
-    message.attributes = vec![
-        TcAttribute::Chain(filter.chain.get()),
-        TcAttribute::Kind(KIND.to_owned()),
-        TcAttribute::Options(options(filter)),
-    ];
-    Ok(bytes(&message))
+    let mut header_bytes = [0; HEADER_LEN];
+    header(&filter.id(), filter.protocol).emit(&mut header_bytes);
+    let mut out = Writer::after(&header_bytes, USUAL_LEN);
+    out.u32(CHAIN, filter.chain.get());
+    out.string(CLASSIFIER, KIND);
+    out.plain_nest(OPTIONS, &options(filter));
+    Ok(out.into_bytes())
 }
 
 /// The message that names a filter, to delete it. The kind spares the kernel its global lock
@@ -118,18 +127,18 @@ fn place(attach: Attach) -> (i32, u32) {
     }
 }
 
-fn options(filter: &Filter) -> Vec<TcOption> {
-    let mut options = flower::emit(filter.protocol, &filter.key);
+fn options(filter: &Filter) -> Writer {
+    let mut out = Writer::after(&[], USUAL_LEN);
+    flower::emit(filter.protocol, &filter.key).iter().for_each(|key| out.nla(key));
     if !filter.actions.is_empty() {
-        let actions = action::emit_all(&filter.actions, filter.cookie.as_ref());
-        options.push(TcFilterFlowerOption::Actions(actions));
+        out.plain_nest(ACTIONS, &action::emit_all(&filter.actions, filter.cookie.as_ref()));
     }
-    options.push(TcFilterFlowerOption::Flags(VERBOSE | hw_flags(filter.hw)));
-    flower::emit_frag(filter.key.ip.frag, &mut options);
+    out.nla(&TcFilterFlowerOption::Flags(VERBOSE | hw_flags(filter.hw)));
+    flower::emit_frag(filter.key.ip.frag).iter().for_each(|key| out.nla(key));
     if filter.protocol != EtherType::ALL {
-        options.push(TcFilterFlowerOption::EthType(filter.protocol.0));
+        out.nla(&TcFilterFlowerOption::EthType(filter.protocol.0));
     }
-    options.into_iter().map(TcOption::Flower).collect()
+    out
 }
 
 fn hw_flags(hw: HwPolicy) -> u32 {

@@ -12,7 +12,7 @@ mod police;
 mod tunnel_key;
 mod vlan;
 
-use netlink_packet_route::tc::{TcAction, TcActionAttribute, TcActionOption};
+use netlink_packet_route::tc::{TcAction, TcActionAttribute};
 use tc_filter::{Action, Cookie};
 
 use super::Unreadable;
@@ -43,21 +43,28 @@ pub(super) struct Seen {
     pub(super) stats: ActionStats,
 }
 
+/// `TCA_ACT_KIND` and its siblings.
+const KIND: u16 = 1;
+const OPTIONS: u16 = 2;
+const COOKIE: u16 = 6;
+
 /// Numbers the actions from 1, as the kernel wants it.
-pub(super) fn emit_all(actions: &[Action], cookie: Option<&Cookie>) -> Vec<TcAction> {
-    (1..).zip(actions).map(|(place, action)| emit_one(place, action, cookie)).collect()
+pub(super) fn emit_all(actions: &[Action], cookie: Option<&Cookie>) -> Writer {
+    let mut all = Writer::default();
+    for (place, action) in (1..).zip(actions) {
+        all.plain_nest(place, &emit_one(action, cookie));
+    }
+    all
 }
 
-fn emit_one(place: u16, action: &Action, cookie: Option<&Cookie>) -> TcAction {
-    let options = emit(action).into_nlas().into_iter().map(TcActionOption::Other).collect();
-    let mut message = TcAction::default();
-    message.tab = place;
-    message.attributes = vec![
-        TcActionAttribute::Kind(action.kind().to_owned()),
-        TcActionAttribute::Options(options),
-    ];
-    message.attributes.extend(cookie.map(|c| TcActionAttribute::Cookie(c.bytes().to_vec())));
-    message
+fn emit_one(action: &Action, cookie: Option<&Cookie>) -> Writer {
+    let mut one = Writer::default();
+    one.string(KIND, action.kind());
+    one.nest(OPTIONS, &emit(action));
+    if let Some(cookie) = cookie {
+        one.bytes(COOKIE, cookie.bytes());
+    }
+    one
 }
 
 fn emit(action: &Action) -> Writer {

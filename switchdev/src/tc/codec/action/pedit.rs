@@ -104,11 +104,11 @@ pub(super) fn emit(pedit: &Pedit) -> Writer {
         let mut one = Writer::default();
         one.u16(HEADER, word.header);
         one.u16(COMMAND, word.command);
-        extended.nest(KEY_EX, one);
+        extended.nest(KEY_EX, &one);
     }
     let mut out = Writer::default();
     out.bytes(PARAMETERS, parameters);
-    out.nest(KEYS_EX, extended);
+    out.nest(KEYS_EX, &extended);
     out
 }
 

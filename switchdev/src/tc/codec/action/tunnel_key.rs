@@ -52,7 +52,7 @@ fn emit_set(out: &mut Writer, set: &TunnelSet) {
         out.be16(DST_PORT, port);
     }
     if !set.geneve.is_empty() {
-        out.plain_nest(OPTIONS, geneve::emit(set.geneve.iter().map(raw)));
+        out.plain_nest(OPTIONS, &geneve::emit(set.geneve.iter().map(raw)));
     }
     if let Some(tos) = set.tos {
         out.u8(TOS, tos);
@@ -62,7 +62,7 @@ fn emit_set(out: &mut Writer, set: &TunnelSet) {
     }
     out.u8(NO_CSUM, u8::from(!set.csum));
     if set.no_frag {
-        out.bytes(NO_FRAG, []);
+        out.bytes(NO_FRAG, [0; 0]);
     }
 }
 

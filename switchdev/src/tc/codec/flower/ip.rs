@@ -35,14 +35,14 @@ fn emit_src(address: Option<IpMatch>, out: &mut Vec<Key>) {
 }
 
 /// Written behind everything else, as `tc` does.
-pub(in crate::tc::codec) fn emit_frag(key: FragKey, out: &mut Vec<Key>) {
+pub(in crate::tc::codec) fn emit_frag(key: FragKey) -> Vec<Key> {
     let bits = |flag: Option<bool>, bit| flag.map_or((0, 0), |on| (if on { bit } else { 0 }, bit));
     let (fragment, first) = (bits(key.fragment, FRAGMENT), bits(key.first, FIRST));
     let mask = fragment.1 | first.1;
-    if mask != 0 {
-        out.push(Key::KeyFlags(fragment.0 | first.0));
-        out.push(Key::KeyFlagsMask(mask));
+    if mask == 0 {
+        return Vec::new();
     }
+    vec![Key::KeyFlags(fragment.0 | first.0), Key::KeyFlagsMask(mask)]
 }
 
 pub(super) fn parse(options: &[Key]) -> IpKey {
