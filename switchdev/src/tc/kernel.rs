@@ -268,6 +268,8 @@ fn dump_error(error: NetlinkError) -> TcError {
 
 #[cfg(test)]
 mod tests {
+    use rustix::thread::CapabilitySets;
+
     use super::*;
 
     fn add(flags: &str, actions: &str) -> Op {
@@ -288,6 +290,22 @@ mod tests {
             None,
             "TC may not be changed here: it needs root, or CAP_NET_ADMIN in this network namespace",
         );
+    }
+
+    /// The kernel asks for the capability before it looks at the device.
+    #[test]
+    fn a_thread_without_rights_is_refused_as_such() {
+        let asked = thread::spawn(|| {
+            give_up_capabilities();
+            Kernel::open().unwrap().apply(&[Op::AddClsact(IfIndex(1))]).unwrap()
+        });
+        assert_eq!(asked.join().unwrap(), [Err(TcError::NotPermitted)]);
+    }
+
+    fn give_up_capabilities() {
+        let none = rustix::thread::CapabilitySet::empty();
+        let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };
+        rustix::thread::set_capabilities(None, sets).unwrap();
     }
 
     #[test]
