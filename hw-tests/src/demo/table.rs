@@ -46,29 +46,24 @@ pub(super) fn faults(rows: &[Row], path: Path) -> Vec<String> {
 impl Row {
     fn faults(&self, path: Path) -> Vec<String> {
         let Self { name, sent, received, slow, hardware } = *self;
-        let mut faults = Vec::new();
-        if received != sent {
-            faults.push(format!("{name}: {} of {sent} packets were lost", sent - received));
-        }
-        match path {
-            Path::Hardware if slow > 0 => {
-                faults
-                    .push(format!("{name}: representors saw {slow} packets, and should see none"));
-            }
-            Path::Hardware if hardware < sent => {
-                faults.push(format!("{name}: hardware counted {hardware} packets of {sent}"));
-            }
-            Path::Software if slow < sent => {
-                faults.push(format!(
-                    "{name}: representors saw {slow} packets, and should see {sent}"
-                ));
-            }
-            Path::Software if hardware > 0 => {
-                faults.push(format!("{name}: hardware counted {hardware} packets, and is off"));
-            }
-            Path::Hardware | Path::Software => {}
-        }
-        faults
+        let delivered =
+            (received != sent).then(|| format!("{received} packets arrived, and {sent} were sent"));
+        let (past, counted) = match path {
+            Path::Hardware => (
+                (slow > 0).then(|| format!("representors saw {slow} packets, and should see none")),
+                (hardware < sent).then(|| format!("hardware counted {hardware} packets of {sent}")),
+            ),
+            Path::Software => (
+                (slow < sent)
+                    .then(|| format!("representors saw {slow} packets, and should see {sent}")),
+                (hardware > 0).then(|| format!("hardware counted {hardware} packets, and is off")),
+            ),
+        };
+        [delivered, past, counted]
+            .into_iter()
+            .flatten()
+            .map(|fault| format!("{name}: {fault}"))
+            .collect()
     }
 }
 
@@ -96,6 +91,8 @@ mod tests {
     #[test]
     fn the_slow_path_goes_past_the_representors() {
         assert!(faults(&row(1000, 1000, 0), Path::Software).is_empty());
+        assert_eq!(faults(&row(1000, 0, 0), Path::Software).len(), 1);
+        assert_eq!(faults(&row(1000, 1000, 1), Path::Software).len(), 1);
         assert_eq!(faults(&row(1000, 0, 1000), Path::Software).len(), 2);
     }
 }
