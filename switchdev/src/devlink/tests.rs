@@ -11,7 +11,7 @@ fn card() -> Handle {
     "pci/0000:01:00.0".parse().unwrap()
 }
 
-/// What `devlink` and the kernel said; see `goldens/README.md`.
+/// What `devlink` and the kernel said; see `tests/goldens/devlink/README.md`.
 struct Golden {
     request: Vec<u8>,
     answers: Vec<Vec<u8>>,
@@ -31,7 +31,7 @@ fn unhex(hex: &str) -> Vec<u8> {
 
 macro_rules! golden {
     ($name:literal) => {
-        golden(include_str!(concat!("../../goldens/devlink/", $name, ".txt")))
+        golden(include_str!(concat!("../../tests/goldens/devlink/", $name, ".txt")))
     };
 }
 
