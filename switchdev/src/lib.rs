@@ -11,17 +11,20 @@
 //! | take a card to switchdev mode and back, with undo | [`transition`] |
 //! | change one thing | [`sriov`], [`driver`], [`devlink`], [`ethtool`], [`link`] |
 //! | put filters into the card | [`tc`] |
+//! | give a VF to a pod and take it back, whatever dies | [`binding`], [`ledger`] |
 //!
 //! Only this crate speaks to the kernel. All but [`tc`]'s transport blocks, one request at a time with
 //! a time-out; async programs call it from a blocking task. Sysfs starts at a root that tests
 //! choose; netlink speaks to the network namespace of the thread that opened the connection.
 
+pub mod binding;
 pub mod devlink;
 pub mod driver;
 pub mod error;
 pub mod eswitch;
 pub mod ethtool;
 pub mod inventory;
+pub mod ledger;
 pub mod link;
 pub mod netlink;
 pub mod pci;
@@ -32,6 +35,7 @@ pub mod route;
 pub mod sriov;
 pub mod sysfs;
 pub mod tc;
+mod text;
 pub mod transition;
 
 pub use error::CardError;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tc_filter::{IfIndex, Mac};
 
 use super::{Devlink, Handle, handle, uapi};
@@ -11,7 +11,7 @@ use crate::netlink::attr::{AttrError, Attributes, Writer};
 use crate::phys_port::{Controller, PfNumber, VfIndex};
 
 /// The number of a port on its card, chosen by the driver.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PortIndex(pub u32);
 
 /// `devlink port show`.

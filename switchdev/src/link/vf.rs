@@ -6,6 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
 use tc_filter::{IfIndex, Mac, Pcp, VlanId};
 
 use super::{Links, message, uapi};
@@ -69,7 +70,8 @@ pub enum VlanProtocol {
 }
 
 /// Whether a VF's link follows the PF's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum VfLinkState {
     /// It does.
     Auto,
