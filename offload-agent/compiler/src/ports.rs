@@ -4,9 +4,15 @@
 
 mod database;
 mod dump;
+mod fdb;
+mod mirror;
+mod tunnel;
 
 pub use database::{Cell, Database, Row, RowUpdate};
 pub use dump::DumpError;
+pub use fdb::{Fdb, FdbEntry, FdbError, FdbKey};
+pub use mirror::{Mirror, MirrorOutput};
+pub use tunnel::{OuterByte, Tunnel, TunnelConfig, TunnelEnd, TunnelError, TunnelKey, TunnelKind};
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -50,6 +56,18 @@ pub struct BridgePorts {
     pub ports: BTreeMap<OfPort, Port>,
     /// OVS copies or samples packets of the bridge (a mirror, NetFlow, sFlow, IPFIX), so it has to see them all.
     pub watched: bool,
+    /// OVS samples packets of the bridge: NetFlow, sFlow or IPFIX.
+    pub sampled: bool,
+    /// The copies that OVS makes of the bridge's packets.
+    pub mirrors: Vec<Mirror>,
+    /// VLANs in which OVS learns no addresses and floods every packet (`flood_vlans`).
+    pub flood_vlans: BTreeSet<u16>,
+    /// OVS looks into IGMP and MLD to know who wants which group (`mcast_snooping_enable`).
+    pub mcast_snooping: bool,
+    /// `NORMAL` forwards frames to reserved multicast addresses, too (`other_config:forward-bpdu`).
+    pub forward_bpdu: bool,
+    /// The addresses that `NORMAL` has learned. OVSDB does not tell them.
+    pub fdb: Fdb,
 }
 
 impl BridgePorts {
@@ -68,7 +86,8 @@ pub struct PortIfIndex(pub u32);
 pub struct Port {
     /// The name of the interface.
     pub name: String,
-    /// The interface's number in the kernel; patch and tunnel ports have none.
+    /// The number of its device in the kernel. OVSDB knows none for a tunnel port: there it is that of [`Tunnel::device`],
+    /// which many tunnel ports share. A patch port has none.
     pub ifindex: Option<PortIfIndex>,
     /// What the port is.
     pub kind: PortKind,
@@ -78,6 +97,12 @@ pub struct Port {
     pub trunks: BTreeSet<u16>,
     /// How tags are treated.
     pub vlan_mode: VlanMode,
+    /// The inner VLANs a `dot1q-tunnel` port carries; empty is all.
+    pub cvlans: BTreeSet<u16>,
+    /// What an untagged packet with a VLAN priority gets on its way out.
+    pub priority_tags: PriorityTags,
+    /// `NORMAL` forwards nothing between two protected ports.
+    pub protected: bool,
     /// The OVSDB port it belongs to, where several interfaces make a bond.
     pub bond: Option<String>,
     /// OVS limits what comes in (`ingress_policing_*`).
@@ -148,32 +173,6 @@ pub enum PortKind {
     Other(String),
 }
 
-/// A tunnel port: its kind and its OVSDB options as they are.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tunnel {
-    /// Which encapsulation.
-    pub kind: TunnelKind,
-    /// `remote_ip`, `local_ip`, `key`, `dst_port`, `csum`, `tos`, `ttl`, `df_default`, ...
-    pub options: BTreeMap<String, String>,
-}
-
-/// The encapsulations that OVS knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[expect(missing_docs, reason = "each variant is the encapsulation by its own name")]
-pub enum TunnelKind {
-    Vxlan,
-    Geneve,
-    Gre,
-    Ip6Gre,
-    Erspan,
-    Ip6Erspan,
-    Bareudp,
-    Lisp,
-    Stt,
-    Gtpu,
-    Srv6,
-}
-
 /// How a port treats VLAN tags (`Port vlan_mode`; left out, it follows from `tag`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum VlanMode {
@@ -190,6 +189,18 @@ pub enum VlanMode {
     Dot1qTunnel,
 }
 
+/// Whether a packet of VLAN 0 that has a priority leaves with a tag (`Port other_config:priority-tags`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PriorityTags {
+    /// It leaves without one.
+    #[default]
+    Never,
+    /// It leaves with one when the priority is not 0.
+    IfNonzero,
+    /// It always leaves with one.
+    Always,
+}
+
 /// OVS's limit on what comes in by a port.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Policing {
@@ -201,4 +212,11 @@ pub struct Policing {
     pub rate_kpkts: u64,
     /// Thousands of packets.
     pub burst_kpkts: u64,
+}
+
+/// A MAC address, `aa:55:aa:55:00:0f`.
+fn mac(text: &str) -> Option<u64> {
+    let byte = |byte: &str| u64::from_str_radix(byte, 16).ok().filter(|byte| *byte <= 0xff);
+    let bytes: Vec<u64> = text.split(':').map(byte).collect::<Option<_>>()?;
+    (bytes.len() == 6).then(|| bytes.iter().fold(0, |mac, byte| mac << 8 | byte))
 }

@@ -2,12 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may")]
 
+use std::collections::BTreeMap;
+
 use flow_compiler::openflow::text::{
-    Names, ParseError, Problem, parse_groups, parse_meters, parse_rules,
+    Names, ParseError, Problem, parse_groups, parse_meters, parse_rules, parse_tunnel_options,
 };
 use flow_compiler::openflow::wire::{self, Header, VERSION};
 use flow_compiler::openflow::{Field, Rule, Unsupported};
-use flow_compiler::ports::Database;
+use flow_compiler::ports::{Database, Fdb};
 use proptest::prelude::*;
 
 const ACTIONS: &str = include_str!("data/rulesets/features/actions.flows.of15.txt");
@@ -102,6 +104,8 @@ proptest! {
         drop(parse_rules(&text, &Names::default()));
         drop(parse_groups(&text, &Names::default()));
         drop(parse_meters(&text));
+        drop(parse_tunnel_options(&text));
+        drop(Fdb::parse(&text, &BTreeMap::new()));
         drop(Database::from_dump(&text));
     }
 

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use flow_compiler::openflow::Group;
 use flow_compiler::openflow::text::{Names, parse_groups, parse_meters, parse_rules};
+use flow_compiler::openflow::{Group, Meter};
 
 /// What a dump with statistics says beside the rule.
 const STATISTICS: [&str; 5] = ["duration=", "n_packets=", "n_bytes=", "idle_age=", "hard_age="];
@@ -51,6 +51,15 @@ fn every_group_prints_as_ovs_printed_it() {
             dump.display()
         );
     }
+}
+
+#[test]
+fn every_meter_prints_as_ovs_printed_it() {
+    let text = include_str!("data/rulesets/features/meters.of15.txt");
+    let meters = parse_meters(text).unwrap();
+    let printed: Vec<&str> = text.lines().skip(1).filter(|line| !line.is_empty()).collect();
+    let ours: Vec<String> = meters.iter().map(Meter::to_string).collect();
+    assert_eq!(ours.join("\n"), printed.join("\n"));
 }
 
 #[test]

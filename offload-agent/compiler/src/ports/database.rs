@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    BridgePorts, LinkProtocols, Policing, Port, PortIfIndex, PortKind, PortMap, Tunnel, TunnelKind,
-    VlanMode,
+    BridgePorts, Fdb, LinkProtocols, Mirror, MirrorOutput, Policing, Port, PortIfIndex, PortKind,
+    PortMap, PriorityTags, Tunnel, TunnelKind, VlanMode, mac,
 };
 use crate::openflow::{BridgeName, OfPort};
 
@@ -51,6 +51,10 @@ impl Row {
 
     fn number<T: std::str::FromStr>(&self, column: &str) -> Option<T> {
         self.text(column)?.parse().ok()
+    }
+
+    fn numbers<T: std::str::FromStr + Ord>(&self, column: &str) -> BTreeSet<T> {
+        self.set(column).iter().filter_map(|number| number.parse().ok()).collect()
     }
 
     fn is_true(&self, column: &str) -> bool {
@@ -140,6 +144,12 @@ impl Database {
             datapath_type: bridge.text("datapath_type").unwrap_or_default().to_owned(),
             ports: ports.flat_map(|port| self.interfaces(bridge, port)).collect(),
             watched: WATCHERS.iter().any(|column| !bridge.set(column).is_empty()),
+            sampled: SAMPLERS.iter().any(|column| !bridge.set(column).is_empty()),
+            mirrors: self.mirrors(bridge),
+            flood_vlans: bridge.numbers("flood_vlans"),
+            mcast_snooping: bridge.is_true("mcast_snooping_enable"),
+            forward_bpdu: bridge.key("other_config", "forward-bpdu") == Some("true"),
+            fdb: Fdb::default(),
         }
     }
 
@@ -152,6 +162,40 @@ impl Database {
         ports.collect()
     }
 
+    fn mirrors(&self, bridge: &Row) -> Vec<Mirror> {
+        let mirrors = bridge.set("mirrors").iter().filter_map(|uuid| self.row("Mirror", uuid));
+        let mut mirrors: Vec<Mirror> = mirrors.map(|mirror| self.mirror(mirror)).collect();
+        mirrors.sort_by(|a, b| a.name.cmp(&b.name));
+        mirrors
+    }
+
+    fn mirror(&self, mirror: &Row) -> Mirror {
+        let vlan = mirror.number("output_vlan").map(MirrorOutput::Vlan);
+        let port = self.numbers_of_ports(mirror.set("output_port"));
+        Mirror {
+            name: mirror.text("name").unwrap_or_default().to_owned(),
+            select_all: mirror.is_true("select_all"),
+            select_src: self.numbers_of_ports(mirror.set("select_src_port")),
+            select_dst: self.numbers_of_ports(mirror.set("select_dst_port")),
+            select_vlans: mirror.numbers("select_vlan"),
+            filter: mirror.text("filter").map(str::to_owned),
+            output: Some(port)
+                .filter(|port| !port.is_empty())
+                .map(MirrorOutput::Port)
+                .or(vlan)
+                .unwrap_or_default(),
+            snaplen: mirror.number("snaplen"),
+        }
+    }
+
+    /// The OpenFlow numbers of all interfaces of these rows of `Port`.
+    fn numbers_of_ports(&self, ports: &[String]) -> BTreeSet<OfPort> {
+        let ports = ports.iter().filter_map(|uuid| self.row("Port", uuid));
+        let interfaces = ports.flat_map(|port| port.set("interfaces"));
+        let rows = interfaces.filter_map(|uuid| self.row("Interface", uuid));
+        rows.filter_map(|interface| interface.number("ofport").map(OfPort)).collect()
+    }
+
     fn row(&self, table: &str, uuid: &str) -> Option<&Row> {
         self.tables.get(table)?.get(uuid)
     }
@@ -159,6 +203,8 @@ impl Database {
 
 /// Columns of a bridge that make OVS copy or sample its packets.
 const WATCHERS: [&str; 4] = ["mirrors", "netflow", "sflow", "ipfix"];
+/// Columns of a bridge that make OVS sample its packets.
+const SAMPLERS: [&str; 3] = ["netflow", "sflow", "ipfix"];
 
 fn describe(bridge: &Row, port: &Row, interface: &Row) -> Port {
     let tag = port.number("tag");
@@ -168,12 +214,11 @@ fn describe(bridge: &Row, port: &Row, interface: &Row) -> Port {
         ifindex: interface.number("ifindex").filter(|index| *index != 0).map(PortIfIndex),
         kind: kind(interface),
         tag,
-        trunks: port
-            .set("trunks")
-            .iter()
-            .filter_map(|vlan| vlan.parse().ok())
-            .collect::<BTreeSet<u16>>(),
+        trunks: port.numbers("trunks"),
         vlan_mode: vlan_mode(port.text("vlan_mode"), tag),
+        cvlans: port.numbers("cvlans"),
+        priority_tags: priority_tags(port.key("other_config", "priority-tags")),
+        protected: port.is_true("protected"),
         bond: port.text("name").filter(|_| is_bond).map(str::to_owned),
         policing: policing(interface),
         switch: None,
@@ -186,7 +231,7 @@ fn describe(bridge: &Row, port: &Row, interface: &Row) -> Port {
 
 fn kind(interface: &Row) -> PortKind {
     let name = interface.text("type").unwrap_or_default();
-    if let Some(tunnel) = tunnel_kind(name) {
+    if let Some(tunnel) = TunnelKind::from_name(name) {
         return PortKind::Tunnel(Tunnel { kind: tunnel, options: interface.map("options") });
     }
     match name {
@@ -199,23 +244,6 @@ fn kind(interface: &Row) -> PortKind {
     }
 }
 
-fn tunnel_kind(name: &str) -> Option<TunnelKind> {
-    Some(match name {
-        "vxlan" => TunnelKind::Vxlan,
-        "geneve" => TunnelKind::Geneve,
-        "gre" => TunnelKind::Gre,
-        "ip6gre" => TunnelKind::Ip6Gre,
-        "erspan" => TunnelKind::Erspan,
-        "ip6erspan" => TunnelKind::Ip6Erspan,
-        "bareudp" => TunnelKind::Bareudp,
-        "lisp" => TunnelKind::Lisp,
-        "stt" => TunnelKind::Stt,
-        "gtpu" => TunnelKind::Gtpu,
-        "srv6" => TunnelKind::Srv6,
-        _ => return None,
-    })
-}
-
 /// Without a mode of its own, a port with a tag is an access port.
 fn vlan_mode(mode: Option<&str>, tag: Option<u16>) -> VlanMode {
     match (mode, tag) {
@@ -225,6 +253,15 @@ fn vlan_mode(mode: Option<&str>, tag: Option<u16>) -> VlanMode {
         (Some("dot1q-tunnel"), _) => VlanMode::Dot1qTunnel,
         (None, Some(_)) => VlanMode::Access,
         _ => VlanMode::Trunk,
+    }
+}
+
+fn priority_tags(setting: Option<&str>) -> PriorityTags {
+    match setting {
+        Some("always") => PriorityTags::Always,
+        // `true` is what OVS before 2.13 knew.
+        Some("if-nonzero" | "true") => PriorityTags::IfNonzero,
+        _ => PriorityTags::Never,
     }
 }
 
@@ -248,11 +285,4 @@ fn protocols(bridge: &Row, port: &Row, interface: &Row) -> LinkProtocols {
         lacp: matches!(port.text("lacp"), Some("active" | "passive")),
         stp: bridge.is_true("stp_enable") || bridge.is_true("rstp_enable"),
     }
-}
-
-fn mac(text: &str) -> Option<u64> {
-    let bytes =
-        text.split(':').map(|byte| u64::from_str_radix(byte, 16).ok().filter(|byte| *byte <= 0xff));
-    let bytes: Vec<u64> = bytes.collect::<Option<_>>()?;
-    (bytes.len() == 6).then(|| bytes.iter().fold(0, |mac, byte| mac << 8 | byte))
 }

@@ -1,5 +1,7 @@
 //! Meters as `ovs-ofctl dump-meters` prints them: a line for the meter, and a line for each of its bands.
 
+use std::fmt;
+
 use super::error::{ParseError, Problem};
 use super::token::Token;
 use crate::openflow::{Band, BandKind, Meter, MeterId, MeterUnit};
@@ -37,20 +39,57 @@ pub(super) fn parse_band(line: &str) -> Result<Band, ParseError> {
     let line = Token::line(line).trim();
     let malformed = |token: Token<'_>| token.error(Problem::Malformed { example: BAND_EXAMPLE });
     let mut band = Band { kind: BandKind::Drop, rate: 0, burst_size: 0 };
-    let (mut remarks, mut precedence) = (false, 0);
+    let mut precedence = 0;
     for word in line.words()? {
         let (key, value) = word.split_once("=").ok_or_else(|| malformed(word))?;
         match (key.text(), value.text()) {
             ("type", "drop") => {}
-            ("type", "dscp_remark") => remarks = true,
+            ("type", "dscp_remark") => band.kind = BandKind::DscpRemark { precedence },
+            // OVS prints the number of a kind it has no name for.
+            ("type", _) => band.kind = BandKind::Unsupported(value.uint()?),
             ("rate", _) => band.rate = value.uint()?,
             ("burst_size", _) => band.burst_size = value.uint()?,
             ("prec_level", _) => precedence = value.uint()?,
             _ => return Err(malformed(word)),
         }
     }
-    if remarks {
-        band.kind = BandKind::DscpRemark { precedence };
+    if let BandKind::DscpRemark { precedence: told } = &mut band.kind {
+        *told = precedence;
     }
     Ok(band)
+}
+
+impl fmt::Display for Meter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unit = match self.unit {
+            MeterUnit::Kbps => "kbps",
+            MeterUnit::Pktps => "pktps",
+        };
+        let burst = if self.burst { " burst" } else { "" };
+        let stats = if self.stats { " stats" } else { "" };
+        write!(f, "meter={} {unit}{burst}{stats} bands=", self.id)?;
+        self.bands.iter().try_for_each(|band| write!(f, "\n{}", BandLine(band, self.burst)))
+    }
+}
+
+/// The line of a band; its burst is shown where the meter counts it.
+struct BandLine<'a>(&'a Band, bool);
+
+impl fmt::Display for BandLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let BandLine(band, burst) = self;
+        match band.kind {
+            BandKind::Drop => f.write_str("type=drop")?,
+            BandKind::DscpRemark { .. } => f.write_str("type=dscp_remark")?,
+            BandKind::Unsupported(kind) => write!(f, "type={kind}")?,
+        }
+        write!(f, " rate={}", band.rate)?;
+        if *burst {
+            write!(f, " burst_size={}", band.burst_size)?;
+        }
+        match band.kind {
+            BandKind::DscpRemark { precedence } => write!(f, " prec_level={precedence}"),
+            BandKind::Drop | BandKind::Unsupported(_) => Ok(()),
+        }
+    }
 }

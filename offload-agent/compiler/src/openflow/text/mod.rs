@@ -1,4 +1,4 @@
-//! The text of `ovs-ofctl`: rules, groups and meters, read and written.
+//! The text of `ovs-ofctl`: rules, groups, meters and the map of tunnel options, read and written.
 //!
 //! What is read prints as OVS prints it, in the style it was written in. Errors point at the place and say what would be
 //! right. An unknown field or action is no error: OVS learns new ones, so it is kept as
@@ -12,6 +12,7 @@ mod matches;
 mod meter;
 mod names;
 mod rule;
+mod tlv;
 mod token;
 mod value;
 
@@ -20,7 +21,9 @@ pub use names::Names;
 
 pub(crate) use group::default_weight;
 
-use super::{Group, Meter, Rule};
+use std::collections::BTreeMap;
+
+use super::{Group, Meter, Rule, TunnelOption};
 
 /// Reads the rules of a dump, or of a file for `ovs-ofctl add-flows`: one a line, with comments and the headers of
 /// replies between them.
@@ -43,6 +46,15 @@ pub fn parse_meters(text: &str) -> Result<Vec<Meter>, ParseError> {
         }
     }
     Ok(meters)
+}
+
+/// Reads what `ovs-ofctl dump-tlv-map` prints, or what `add-tlv-map` takes.
+pub fn parse_tunnel_options(text: &str) -> Result<BTreeMap<u8, TunnelOption>, ParseError> {
+    let mut options = BTreeMap::new();
+    for (number, line) in content_lines(text).filter(|(_, line)| tlv::is_row(line)) {
+        options.extend(at_line(number, tlv::parse(line))?);
+    }
+    Ok(options)
 }
 
 fn at_line<T>(line: usize, read: Result<T, ParseError>) -> Result<T, ParseError> {

@@ -96,6 +96,24 @@ impl<'a> Token<'a> {
         Ok(self.split(|c| c == ',')?.into_iter().map(Token::trim).collect())
     }
 
+    /// The pieces between commas that are not inside braces.
+    pub(super) fn braced_items(self) -> Result<Vec<Token<'a>>, ParseError> {
+        let (mut pieces, mut from, mut inside) = (Vec::new(), 0, false);
+        for (at, c) in self.text().char_indices() {
+            match c {
+                '{' => inside = true,
+                '}' => inside = false,
+                ',' if !inside => {
+                    pieces.push(self.slice(from, at).trim());
+                    from = at + 1;
+                }
+                _ => {}
+            }
+        }
+        pieces.push(self.slice(from, self.text().len()).trim());
+        if inside { Err(self.error(Problem::Unbalanced)) } else { Ok(pieces) }
+    }
+
     fn split(self, is_separator: fn(char) -> bool) -> Result<Vec<Token<'a>>, ParseError> {
         let (mut pieces, mut from) = (Vec::new(), 0);
         let mut nesting = Nesting::default();
