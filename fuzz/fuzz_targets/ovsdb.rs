@@ -4,8 +4,8 @@
 
 use flow_compiler::ports::Database;
 use libfuzzer_sys::fuzz_target;
-use offload_agent::ovs::json_stream::JsonStream;
 use offload_agent::ovs::rows;
+use ovsdb_client::JsonStream;
 
 fuzz_target!(|bytes: &[u8]| {
     let mut stream = JsonStream::default();

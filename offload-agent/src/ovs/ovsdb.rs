@@ -6,20 +6,19 @@
 //! that carries a `jsonrpc` member.
 
 use std::collections::VecDeque;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use flow_compiler::ports::{Database, RowUpdate};
+use ovsdb_client::message::{self, Incoming};
+use ovsdb_client::{JsonStream, OPEN_VSWITCH, OvsdbError, Remote};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::time::{Instant, timeout_at};
 
-use super::json_stream::JsonStream;
 use super::rows;
 
-const DATABASE: &str = "Open_vSwitch";
 /// How long an answer, or a piece of it, may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// After so much silence we ask whether the server is still there.
@@ -108,71 +107,10 @@ const TABLES: [(&str, &[&str]); 5] = [
     ),
 ];
 
-/// What went wrong between us and the database server.
-#[derive(Debug, thiserror::Error)]
-pub enum OvsdbError {
-    /// Nobody listens.
-    #[error(
-        "cannot connect to {socket}: {source}; ovsdb-server must run, and `ovs.database` must name its socket"
-    )]
-    Connect {
-        /// The socket.
-        socket: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// The connection broke.
-    #[error("the connection to {socket} broke: {source}")]
-    Io {
-        /// The socket.
-        socket: PathBuf,
-        /// How.
-        source: io::Error,
-    },
-    /// The server hung up.
-    #[error("ovsdb-server closed the connection to {socket}")]
-    Closed {
-        /// The socket.
-        socket: PathBuf,
-    },
-    /// The server does not answer.
-    #[error("ovsdb-server says nothing on {socket} for {seconds} s")]
-    Silent {
-        /// The socket.
-        socket: PathBuf,
-        /// For how long.
-        seconds: u64,
-    },
-    /// The server refused a request.
-    #[error("ovsdb-server refused to be watched on {socket}: {error}")]
-    Refused {
-        /// The socket.
-        socket: PathBuf,
-        /// What it says.
-        error: String,
-    },
-    /// A message is larger than any node's database should be.
-    #[error("a message on {socket} is larger than {limit} bytes")]
-    TooLarge {
-        /// The socket.
-        socket: PathBuf,
-        /// The most that is taken.
-        limit: usize,
-    },
-    /// The server sent bytes that are not JSON.
-    #[error("on {socket}: {source}")]
-    Decode {
-        /// The socket.
-        socket: PathBuf,
-        /// What is wrong with them.
-        source: serde_json::Error,
-    },
-}
-
 /// A connection to the database server.
 #[derive(Debug)]
 pub struct OvsdbConn {
-    socket: PathBuf,
+    remote: Remote,
     stream: UnixStream,
     incoming: JsonStream,
     outgoing: Vec<u8>,
@@ -184,9 +122,9 @@ pub struct OvsdbConn {
 impl OvsdbConn {
     /// Connects.
     pub async fn connect(socket: &Path) -> Result<OvsdbConn, OvsdbError> {
-        let connect = |source| OvsdbError::Connect { socket: socket.to_owned(), source };
+        let connect = |source| OvsdbError::Connect { remote: Remote::from(socket), source };
         Ok(OvsdbConn {
-            socket: socket.to_owned(),
+            remote: Remote::from(socket),
             stream: UnixStream::connect(socket).await.map_err(connect)?,
             incoming: JsonStream::default(),
             outgoing: Vec::new(),
@@ -207,7 +145,7 @@ impl OvsdbConn {
 
     /// The columns to ask for: an older server does not have all of them, and would refuse.
     async fn tables_there(&mut self) -> Result<Value, OvsdbError> {
-        self.send(&json!({"id": "schema", "method": "get_schema", "params": [DATABASE]}));
+        self.send(&message::request("schema", "get_schema", &json!([OPEN_VSWITCH])));
         let schema = self.answer("schema").await?;
         Ok(known_columns(&schema))
     }
@@ -220,7 +158,7 @@ impl OvsdbConn {
             }
             let patience = if self.probed { PROBE_AFTER + ANSWER_TIMEOUT } else { PROBE_AFTER };
             match self.read_message(self.last_heard + patience).await {
-                Ok(message) => self.take_news(&message),
+                Ok(message) => self.take_news(message::classify(message, None)),
                 Err(OvsdbError::Silent { .. }) if !self.probed => self.probe(),
                 Err(error) => return Err(error),
             }
@@ -229,7 +167,7 @@ impl OvsdbConn {
 
     fn probe(&mut self) {
         self.probed = true;
-        self.send(&json!({"id": PROBE_ID, "method": "echo", "params": []}));
+        self.send(&message::echo(PROBE_ID));
     }
 
     /// Puts a message into the queue; it leaves with the next read.
@@ -239,32 +177,22 @@ impl OvsdbConn {
 
     async fn answer(&mut self, id: &str) -> Result<Value, OvsdbError> {
         loop {
-            let mut message = self.read_message(Instant::now() + ANSWER_TIMEOUT).await?;
-            let is_answer = message.get("id").and_then(Value::as_str) == Some(id)
-                && message.get("method").is_none();
-            match message.get("error").filter(|error| !error.is_null()) {
-                Some(error) if is_answer => {
-                    return Err(OvsdbError::Refused {
-                        socket: self.socket.clone(),
-                        error: error.to_string(),
-                    });
+            let message = self.read_message(Instant::now() + ANSWER_TIMEOUT).await?;
+            match message::classify(message, Some(id)) {
+                Incoming::Answer(Ok(result)) => return Ok(result),
+                Incoming::Answer(Err(error)) => {
+                    return Err(OvsdbError::Refused { remote: self.remote.clone(), error });
                 }
-                _ if is_answer => {
-                    return Ok(message.get_mut("result").map(Value::take).unwrap_or_default());
-                }
-                _ => self.take_news(&message),
+                news => self.take_news(news),
             }
         }
     }
 
-    fn take_news(&mut self, message: &Value) {
-        match message.get("method").and_then(Value::as_str) {
-            Some("echo") => self.send(&echo_reply(message)),
-            Some("update") => {
-                let tables = message.get("params").and_then(|params| params.get(1));
-                self.updates.extend(tables.map(rows::updates));
-            }
-            _ => {}
+    fn take_news(&mut self, news: Incoming) {
+        match news {
+            Incoming::Echo(reply) => self.send(&reply),
+            Incoming::Update(tables) => self.updates.push_back(rows::updates(&tables)),
+            Incoming::Answer(_) | Incoming::Other => {}
         }
     }
 
@@ -274,21 +202,21 @@ impl OvsdbConn {
         loop {
             self.flush().await?;
             if let Some(object) = self.incoming.next_object() {
-                let decode = |source| OvsdbError::Decode { socket: self.socket.clone(), source };
+                let decode = |source| OvsdbError::Decode { remote: self.remote.clone(), source };
                 return serde_json::from_slice(&object).map_err(decode);
             }
             if self.incoming.waiting() > MESSAGE_LIMIT {
                 return Err(OvsdbError::TooLarge {
-                    socket: self.socket.clone(),
+                    remote: self.remote.clone(),
                     limit: MESSAGE_LIMIT,
                 });
             }
             match timeout_at(deadline, self.stream.read(&mut chunk)).await {
                 Err(_) => return Err(self.silent()),
-                Ok(Ok(0)) => return Err(OvsdbError::Closed { socket: self.socket.clone() }),
+                Ok(Ok(0)) => return Err(OvsdbError::Closed { remote: self.remote.clone() }),
                 Ok(Ok(count)) => self.heard(chunk.get(..count).unwrap_or_default()),
                 Ok(Err(source)) => {
-                    return Err(OvsdbError::Io { socket: self.socket.clone(), source });
+                    return Err(OvsdbError::Io { remote: self.remote.clone(), source });
                 }
             }
         }
@@ -302,7 +230,7 @@ impl OvsdbConn {
 
     fn silent(&self) -> OvsdbError {
         OvsdbError::Silent {
-            socket: self.socket.clone(),
+            remote: self.remote.clone(),
             seconds: self.last_heard.elapsed().as_secs(),
         }
     }
@@ -311,7 +239,7 @@ impl OvsdbConn {
         while !self.outgoing.is_empty() {
             let written = self.stream.write(&self.outgoing).await;
             let written =
-                written.map_err(|source| OvsdbError::Io { socket: self.socket.clone(), source })?;
+                written.map_err(|source| OvsdbError::Io { remote: self.remote.clone(), source })?;
             self.outgoing.drain(..written);
         }
         Ok(())
@@ -319,11 +247,7 @@ impl OvsdbConn {
 }
 
 fn watch_request(tables: &Value) -> Value {
-    json!({"id": WATCH_ID, "method": "monitor", "params": [DATABASE, null, tables]})
-}
-
-fn echo_reply(request: &Value) -> Value {
-    json!({"id": request.get("id"), "result": request.get("params"), "error": null})
+    message::request(WATCH_ID, "monitor", &json!([OPEN_VSWITCH, null, tables]))
 }
 
 /// Of what we would ask for, what the schema has.
