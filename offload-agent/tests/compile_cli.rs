@@ -109,7 +109,7 @@ fn a_card_can_be_described_in_a_file() {
 fn what_is_wrong_is_named_with_its_place() {
     let (flows, ports) = (data("flows.txt"), data("ports.yaml"));
     let cases: [(&[&str], &str, &str); 6] = [
-        (&["--flows", "-", "--ports", "-"], "", "both standard input"),
+        (&["--flows", "-", "--ports", "-"], "", "two of the files are both standard input"),
         (&["--flows", "/nonexistent", "--ports", &ports], "", "/nonexistent: "),
         (
             &["--flows", "-", "--ports", &ports],
@@ -148,14 +148,94 @@ fn whole_nodes_compile() {
     for flows in dumps(&shared) {
         let name = flows.file_name().unwrap().to_string_lossy().into_owned();
         let bridge = name.split(".flows").next().unwrap();
-        let ports = flows.with_file_name(format!("{bridge}.ports.txt"));
-        let files = [flows.display().to_string(), ports.display().to_string()];
-        let text = answer(&["--flows", &files[0], "--ports", &files[1]]);
+        let beside = |name: String| flows.with_file_name(name).display().to_string();
         let dump = fs::read_to_string(&flows).unwrap();
         let rules = dump.lines().filter(|line| line.contains("actions=")).count();
-        let verdicts = text.lines().filter(|line| line.starts_with("rule ")).count();
-        assert_eq!(verdicts, rules, "{}", flows.display());
+        for ports in ["ovsdb-dump.txt".to_owned(), format!("{bridge}.ports.txt")] {
+            let of_bridge = |kind: &str| beside(format!("{bridge}.{kind}.txt"));
+            let files =
+                [flows.display().to_string(), beside(ports), of_bridge("groups"), of_bridge("tlv")];
+            let [flows, ports, groups, tlv] = files.each_ref().map(String::as_str);
+            let text =
+                answer(&["--flows", flows, "--ports", ports, "--groups", groups, "--tlv-map", tlv]);
+            let verdicts = text.lines().filter(|line| line.starts_with("rule ")).count();
+            assert_eq!(verdicts, rules, "{flows}");
+        }
     }
+}
+
+/// A database dump tells of both bridges, and the files say by their names whose they are.
+#[test]
+fn several_bridges_are_compiled_together() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let ports = file(
+        "ports.yaml",
+        "bridges:\n- {bridge: br-int, ports: [{number: 1, name: pod0}, {number: 2, name: to-ex, kind: patch, peer: to-int}]}\n\
+         - {bridge: br-ex, ports: [{number: 1, name: eth1, kind: uplink}, {number: 2, name: to-int, kind: patch, peer: to-ex}]}\n",
+    );
+    let inside = file("br-int.flows", "in_port=1 actions=output:2\n");
+    let outside = file("out", "in_port=2 actions=output:1\n");
+    let named = format!("br-ex={outside}");
+    let both = answer(&["--ports", &ports, "--flows", &inside, "--flows", &named]);
+    assert_eq!(both.lines().filter(|line| line.starts_with("rule ")).count(), 2, "{both}");
+    let lost = compile(&["--ports", &ports, "--flows", &outside], "");
+    let error = String::from_utf8_lossy(&lost.stderr).into_owned();
+    assert!(error.contains("write BRIDGE=FILE; the bridges are br-ex, br-int"), "{error}");
+    let one = compile(&["--ports", &ports, "--flows", &inside], "");
+    let note = String::from_utf8_lossy(&one.stderr).into_owned();
+    assert!(note.contains("no --flows of bridge br-ex; what goes there is left to OVS"), "{note}");
+    assert!(String::from_utf8_lossy(&one.stdout).starts_with("rule 0 ovs"));
+}
+
+#[test]
+fn groups_meters_options_and_addresses_are_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let good = [
+        ("--groups", file("g", "group_id=1,type=indirect,bucket=actions=output:3\n")),
+        ("--meters", file("m", "meter=1 kbps bands=\ntype=drop rate=1000\n")),
+        ("--tlv-map", file("t", "0x102 0x80 4 tun_metadata0\n")),
+        ("--fdb", file("f", "np0r0 0 aa:55:aa:55:00:0f 1\n")),
+    ];
+    let all: Vec<&str> = good.iter().flat_map(|(option, file)| [*option, file.as_str()]).collect();
+    let text = with(&all);
+    assert!(text.contains("8 rules"), "{text}");
+    for (option, _) in &good {
+        let bad = file("bad", "what is this\n");
+        let both = both();
+        let mut arguments: Vec<&str> = both.iter().map(String::as_str).collect();
+        arguments.extend([*option, bad.as_str()]);
+        let output = compile(&arguments, "");
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{option}: {error}");
+        assert!(error.contains("/bad: line 1"), "{option}: {error}");
+    }
+}
+
+#[test]
+fn the_summary_says_what_the_card_needs() {
+    let text = with(&["--output", "summary"]);
+    assert!(text.starts_with("8 rules, 7 reachable, 5 offloaded, 2 guarded"), "{text}");
+    assert!(text.contains("tables of the card (chain, prio): "), "{text}");
+}
+
+#[test]
+fn only_the_devices_that_are_named_sit_on_the_card() {
+    let text = with(&["--card", "np0", "--output", "tc"]);
+    assert!(text.lines().all(|line| line.contains("add dev np0 ingress")), "{text}");
+    let (flows, ports) = (data("flows.txt"), data("ports.yaml"));
+    let output = compile(&["--flows", &flows, "--ports", &ports, "--card", "eth9"], "");
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(error.contains("there is no device `eth9`"), "{error}");
 }
 
 fn dumps(directory: &Path) -> Vec<PathBuf> {

@@ -1,38 +1,62 @@
 //! `offload-agent compile`: rules and ports from files, filters and verdicts on standard output. Nothing is touched.
 
+mod card;
+mod error;
+mod needs;
 mod output;
 mod ports;
+mod source;
 
 use std::collections::BTreeMap;
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::ValueEnum;
-use flow_compiler::capabilities::{Capabilities, UnknownProfile};
-use flow_compiler::openflow::text::{Names, ParseError, parse_rules};
+use flow_compiler::capabilities::Capabilities;
+use flow_compiler::openflow::text::{
+    Names, ParseError, parse_groups, parse_meters, parse_rules, parse_tunnel_options,
+};
 use flow_compiler::openflow::{BridgeName, BridgeRules, Ruleset};
-use flow_compiler::ports::BridgePorts;
+use flow_compiler::ports::{Fdb, Port, PortKind, PortMap};
 use tc_filter::{Attach, IfIndex};
 
 use super::Exit;
-use ports::PortsFileError;
+pub use error::CompileError;
+pub use source::Source;
 
 const HELP: &str = "\
-The ports file is what `ovs-ofctl dump-ports-desc BRIDGE` or `ovs-ofctl show BRIDGE` prints, where every
-port is taken for a port of one card and LOCAL for the bridge's own; or YAML or JSON that says more:
+A file belongs to one bridge. Where --ports tells of several, write BRIDGE=FILE and repeat the option, or
+name the file after its bridge (br-int.flows.txt). A bridge of which no flows are given is left to OVS,
+and so is what goes there.
 
-  bridge: br0
+--ports is one of
+  what `ovsdb-client dump Open_vSwitch` prints: all bridges, with tags, tunnels, patches, mirrors, policing;
+  what `ovs-ofctl dump-ports-desc BRIDGE` or `ovs-ofctl show BRIDGE` prints: numbers and names of one bridge;
+    patch-* and ovn-*-N are taken for patch and tunnel ports, LOCAL for the bridge's own, the rest for devices;
+  YAML or JSON:
+
+  bridge: br0                     # several: bridges: [{bridge: br0, ports: [...]}, ...]
   ports:
     - {number: 1, name: np0, kind: uplink, switch: c0ffee}
-    - {number: 2, name: np0r0, kind: representor, switch: c0ffee, link: up}
-    - {number: 9, name: vxlan0, kind: tunnel}
+    - {number: 2, name: np0r0, kind: representor, switch: c0ffee, link: up, tag: 10}
+    - {number: 8, name: patch-ex, kind: patch, peer: patch-int}
+    - {number: 9, name: ovn-a, kind: tunnel, type: geneve, options: {remote_ip: 10.1.0.2, key: flow}}
   # kinds: uplink, representor, system, internal, patch, tunnel, bond
+  # vlan_mode: trunk, access, native-tagged, native-untagged, dot1q-tunnel; trunks: [10, 20]
+
+Which ports sit on a card the kernel knows, and nobody asks it here. Unless --card names the devices that do,
+all do, and tunnels run over the card. Unless --uplink names the wires, the devices of a bridge on which no
+port has external_ids:iface-id are wires.
 
 Examples:
   ovs-ofctl dump-flows br0 > flows; ovs-ofctl dump-ports-desc br0 > ports
   offload-agent compile --flows flows --ports ports
   ovs-ofctl dump-flows br0 | offload-agent compile --flows - --ports ports --output tc | tc -batch -
   offload-agent compile --flows flows --ports ports --capabilities mlx5 --from-port np0r0
+
+  ovsdb-client dump Open_vSwitch > db; for b in br-int br-ex; do ovs-ofctl dump-flows $b > $b.flows;
+  ovs-ofctl -OOpenFlow15 dump-groups $b > $b.groups; ovs-appctl fdb/show $b > $b.fdb; done
+  offload-agent compile --ports db --flows br-int.flows --flows br-ex.flows \\
+    --groups br-int.groups --fdb br-ex.fdb --output summary
 
 Exit codes:
   0  compiled; a rule that cannot be offloaded is an answer, not a failure
@@ -44,11 +68,29 @@ Exit codes:
 #[command(after_help = HELP)]
 pub struct Args {
     /// The rules, as `ovs-ofctl dump-flows BRIDGE` prints them; "-" is standard input.
-    #[arg(long, value_name = "FILE")]
-    pub flows: PathBuf,
-    /// The ports of the bridge; "-" is standard input.
-    #[arg(long, value_name = "FILE")]
-    pub ports: PathBuf,
+    #[arg(long, value_name = "[BRIDGE=]FILE", required = true)]
+    pub flows: Vec<Source>,
+    /// The groups, as `ovs-ofctl dump-groups BRIDGE` prints them.
+    #[arg(long, value_name = "[BRIDGE=]FILE")]
+    pub groups: Vec<Source>,
+    /// The meters, as `ovs-ofctl dump-meters BRIDGE` prints them.
+    #[arg(long, value_name = "[BRIDGE=]FILE")]
+    pub meters: Vec<Source>,
+    /// Which Geneve option each tun_metadata is, as `ovs-ofctl dump-tlv-map BRIDGE` prints it.
+    #[arg(long, value_name = "[BRIDGE=]FILE")]
+    pub tlv_map: Vec<Source>,
+    /// The addresses that NORMAL has learned, as `ovs-appctl fdb/show BRIDGE` prints them.
+    #[arg(long, value_name = "[BRIDGE=]FILE")]
+    pub fdb: Vec<Source>,
+    /// The ports of the bridges; "-" is standard input.
+    #[arg(long, value_name = "[BRIDGE=]FILE", required = true)]
+    pub ports: Vec<Source>,
+    /// The devices that sit on the card; all of them, unless told.
+    #[arg(long, value_name = "PORT", value_delimiter = ',')]
+    pub card: Vec<String>,
+    /// The devices that are the card's wires.
+    #[arg(long, value_name = "PORT", value_delimiter = ',')]
+    pub uplink: Vec<String>,
     /// What the card can do: nicsim, software, mlx5 or ice, or a YAML or JSON file.
     #[arg(long, value_name = "FILE|NAME", default_value = "nicsim")]
     pub capabilities: String,
@@ -69,71 +111,8 @@ pub enum Output {
     Json,
     /// One line a rule: what becomes of it, and why; and the sum.
     Verdicts,
-}
-
-/// What is wrong with the input.
-#[derive(Debug, thiserror::Error)]
-pub enum CompileError {
-    /// A file cannot be read.
-    #[error("{file}: {problem}; give a file that can be read, or - for standard input", file = .file.display())]
-    Read {
-        /// The file.
-        file: PathBuf,
-        /// Why not.
-        problem: std::io::Error,
-    },
-    /// Both files are standard input.
-    #[error("--flows and --ports are both standard input; put one of them into a file")]
-    StandardInputTwice,
-    /// A rule cannot be understood.
-    #[error("{file}: {problem}", file = .file.display())]
-    Flows {
-        /// The file.
-        file: PathBuf,
-        /// Where, and what would be right.
-        problem: Box<ParseError>,
-    },
-    /// The ports cannot be understood.
-    #[error("{file}: {problem}", file = .file.display())]
-    Ports {
-        /// The file.
-        file: PathBuf,
-        /// Where, and what would be right.
-        problem: PortsFileError,
-    },
-    /// The capabilities are neither a profile nor a file.
-    #[error("--capabilities: {0}; and there is no file of that name")]
-    Profile(UnknownProfile),
-    /// The file of capabilities cannot be understood.
-    #[error("{file}: {reason}", file = .file.display())]
-    Capabilities {
-        /// The file.
-        file: PathBuf,
-        /// Where, and what is wrong.
-        reason: String,
-    },
-    /// There is no such port.
-    #[error("--from-port: there is no port `{port}`; the ports are {known}")]
-    NoSuchPort {
-        /// What was asked for.
-        port: String,
-        /// What there is.
-        known: String,
-    },
-    /// Standard output is gone.
-    #[error("standard output: {0}")]
-    Write(std::io::Error),
-}
-
-impl CompileError {
-    /// What the shell is told.
-    #[must_use]
-    pub fn exit(&self) -> Exit {
-        match self {
-            Self::Write(_) => Exit::Failed,
-            _ => Exit::BadConfig,
-        }
-    }
+    /// The sum alone: how much is offloaded, what is not and why, what the card needs for it.
+    Summary,
 }
 
 /// Compiles and prints.
@@ -142,74 +121,147 @@ impl CompileError {
 ///
 /// [`CompileError`] names the file and the place.
 pub fn run(args: &Args) -> Result<Exit, CompileError> {
-    let stdin = Path::new("-");
-    if args.flows == stdin && args.ports == stdin {
-        return Err(CompileError::StandardInputTwice);
-    }
-    let (bridge, bridge_ports) = read_ports(&args.ports)?;
-    let rules = read_flows(&args.flows, &bridge_ports)?;
+    let (ruleset, ports) = read_node(args)?;
     let capabilities = read_capabilities(&args.capabilities)?;
-    let from_port =
-        args.from_port.as_deref().map(|port| find_port(port, &bridge_ports)).transpose()?;
-
-    let ruleset = Ruleset { bridges: BTreeMap::from([(bridge.clone(), rules)]) };
-    let names = device_names(&bridge_ports);
-    let ports = flow_compiler::ports::PortMap { bridges: BTreeMap::from([(bridge, bridge_ports)]) };
+    let from_port = args.from_port.as_deref().map(|port| find_port(port, &ports)).transpose()?;
+    let names = device_names(&ports);
     let compiled = flow_compiler::compile(&ruleset, &ports, &capabilities);
     let shown = output::Shown::new(&compiled, &names, from_port);
     shown.print(args.output, &mut std::io::stdout().lock()).map_err(CompileError::Write)?;
     Ok(Exit::Success)
 }
 
-fn read(file: &Path) -> Result<String, CompileError> {
-    let text = if file == Path::new("-") {
-        let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text).map(|_| text)
-    } else {
-        std::fs::read_to_string(file)
+/// All that the files say.
+fn read_node(args: &Args) -> Result<(Ruleset, PortMap), CompileError> {
+    let one_a_bridge =
+        [&args.flows, &args.groups, &args.meters, &args.tlv_map, &args.fdb, &args.ports];
+    if one_a_bridge.into_iter().flatten().filter(|source| source.is_stdin()).count() > 1 {
+        return Err(CompileError::StandardInputTwice);
+    }
+    let mut ports = read_ports(&args.ports)?;
+    read_fdb(&args.fdb, &mut ports)?;
+    let ruleset = read_rules(args, &ports)?;
+    leave_to_ovs(&ruleset, &mut ports);
+    let wanted = card::Wanted { ports: args.card.clone(), uplinks: args.uplink.clone() };
+    card::complete(&mut ports, &wanted)?;
+    Ok((ruleset, ports))
+}
+
+fn read_ports(sources: &[Source]) -> Result<PortMap, CompileError> {
+    let mut all = PortMap::default();
+    for source in sources {
+        let problem = |problem| CompileError::Ports { file: source.file.clone(), problem };
+        for (told, ports) in ports::parse(&source.read()?).map_err(problem)?.bridges {
+            let bridge = source.bridge.clone().unwrap_or(told);
+            if all.bridges.insert(bridge.clone(), ports).is_some() {
+                return Err(CompileError::BridgeTwice(bridge));
+            }
+        }
+    }
+    Ok(all)
+}
+
+fn read_fdb(sources: &[Source], ports: &mut PortMap) -> Result<(), CompileError> {
+    for source in sources {
+        let names = names(ports, &source.bridge(ports)?).ports;
+        let problem = |problem| CompileError::Fdb { file: source.file.clone(), problem };
+        let fdb = Fdb::parse(&source.read()?, &names).map_err(problem)?;
+        if let Some(bridge) = ports.bridges.get_mut(&source.bridge(ports)?) {
+            bridge.fdb.entries.extend(fdb.entries);
+        }
+    }
+    Ok(())
+}
+
+/// The rules of each bridge, and what belongs to them.
+fn read_rules(args: &Args, ports: &PortMap) -> Result<Ruleset, CompileError> {
+    let mut ruleset = Ruleset::default();
+    for source in &args.flows {
+        ruleset.bridges.entry(source.bridge(ports)?).or_default();
+    }
+    let mut each = |sources: &[Source], take: Take| {
+        sources.iter().try_for_each(|source| {
+            let bridge = source.bridge(ports)?;
+            let (names, text) = (names(ports, &bridge), source.read()?);
+            let problem =
+                |error| CompileError::Text { file: source.file.clone(), problem: Box::new(error) };
+            // Groups of a bridge without rules are of no use.
+            let rules = ruleset.bridges.get_mut(&bridge);
+            rules.map_or(Ok(()), |rules| take(rules, &text, &names)).map_err(problem)
+        })
     };
-    text.map_err(|problem| CompileError::Read { file: file.to_owned(), problem })
+    each(&args.flows, |rules, text, names| {
+        parse_rules(text, names)?.into_iter().for_each(|rule| rules.upsert(rule));
+        Ok(())
+    })?;
+    each(&args.groups, |rules, text, names| {
+        rules.groups.extend(parse_groups(text, names)?.into_iter().map(|group| (group.id, group)));
+        Ok(())
+    })?;
+    each(&args.meters, |rules, text, _| {
+        rules.meters.extend(parse_meters(text)?.into_iter().map(|meter| (meter.id, meter)));
+        Ok(())
+    })?;
+    each(&args.tlv_map, |rules, text, _| {
+        rules.tunnel_options.extend(parse_tunnel_options(text)?);
+        Ok(())
+    })?;
+    Ok(ruleset)
 }
 
-fn read_ports(file: &Path) -> Result<(BridgeName, BridgePorts), CompileError> {
-    let text = read(file)?;
-    ports::parse(&text).map_err(|problem| CompileError::Ports { file: file.to_owned(), problem })
+/// Takes one kind of text into the rules of a bridge.
+type Take = fn(&mut BridgeRules, &str, &Names) -> Result<(), ParseError>;
+
+fn names(ports: &PortMap, bridge: &BridgeName) -> Names {
+    let ports = ports.bridges.get(bridge).into_iter().flat_map(|bridge| &bridge.ports);
+    let numbers = ports.map(|(number, port)| (port.name.clone(), *number));
+    Names { ports: numbers.collect(), ..Names::default() }
 }
 
-fn read_flows(file: &Path, ports: &BridgePorts) -> Result<BridgeRules, CompileError> {
-    let numbers = ports.ports.iter().map(|(number, port)| (port.name.clone(), *number));
-    let names = Names { ports: numbers.collect(), ..Names::default() };
-    let rules = parse_rules(&read(file)?, &names)
-        .map_err(|error| CompileError::Flows { file: file.to_owned(), problem: Box::new(error) })?;
-    Ok(rules.into_iter().collect())
+/// A bridge of unknown rules is as good as none: what would go there stays with OVS.
+fn leave_to_ovs(ruleset: &Ruleset, ports: &mut PortMap) {
+    ports.bridges.retain(|bridge, _| {
+        let known = ruleset.bridges.contains_key(bridge);
+        if !known {
+            eprintln!("note: no --flows of bridge {bridge}; what goes there is left to OVS");
+        }
+        known
+    });
 }
 
 /// A profile by name, or else a file.
 fn read_capabilities(name: &str) -> Result<Capabilities, CompileError> {
     let file = Path::new(name);
     match Capabilities::profile(name) {
-        Err(_) if file.exists() => serde_saphyr::from_str(&read(file)?).map_err(|error| {
+        Err(_) if file.exists() => serde_saphyr::from_str(&source::read(file)?).map_err(|error| {
             CompileError::Capabilities { file: file.to_owned(), reason: ports::first_line(&error) }
         }),
         profile => profile.map_err(CompileError::Profile),
     }
 }
 
-/// A port by its name or number.
-fn find_port(wanted: &str, ports: &BridgePorts) -> Result<Attach, CompileError> {
-    let named =
-        |(number, port): &(&flow_compiler::openflow::OfPort, &flow_compiler::ports::Port)| {
-            port.name == wanted || number.to_string() == wanted
-        };
-    let found = ports.ports.iter().find(named).and_then(|(_, port)| port.ifindex);
-    let known: Vec<&str> = ports.ports.values().map(|port| port.name.as_str()).collect();
-    found.map(|index| Attach::Ingress(IfIndex(index.0))).ok_or_else(|| CompileError::NoSuchPort {
+/// A port by its name, or by its number in the first bridge that has it.
+fn find_port(wanted: &str, ports: &PortMap) -> Result<Attach, CompileError> {
+    let all = || ports.bridges.values().flat_map(|bridge| &bridge.ports);
+    let named = all().find(|(_, port)| port.name == wanted);
+    let found = named.or_else(|| all().find(|(number, _)| number.to_string() == wanted));
+    let known: Vec<&str> = all().map(|(_, port)| port.name.as_str()).collect();
+    let index = found.and_then(|(_, port)| port.ifindex);
+    index.map(|index| Attach::Ingress(IfIndex(index.0))).ok_or_else(|| CompileError::NoSuchPort {
         port: wanted.to_owned(),
         known: known.join(", "),
     })
 }
 
-fn device_names(ports: &BridgePorts) -> BTreeMap<String, IfIndex> {
-    let devices = ports.ports.values();
-    devices.filter_map(|port| Some((port.name.clone(), IfIndex(port.ifindex?.0)))).collect()
+/// The kernel's devices by name; that of a tunnel is not called as the port is.
+fn device_names(ports: &PortMap) -> BTreeMap<String, IfIndex> {
+    let all = ports.bridges.values().flat_map(|bridge| bridge.ports.values());
+    all.filter_map(|port| Some((device_name(port), IfIndex(port.ifindex?.0)))).collect()
+}
+
+fn device_name(port: &Port) -> String {
+    match &port.kind {
+        PortKind::Tunnel(tunnel) => tunnel.device().unwrap_or_else(|| port.name.clone()),
+        _ => port.name.clone(),
+    }
 }

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tc_filter::{Attach, Filter, FilterId, IfIndex};
 
 use super::Output;
+use super::needs::Needs;
 
 /// What is shown of a compilation.
 pub(super) struct Shown<'a> {
@@ -53,6 +54,10 @@ impl<'a> Shown<'a> {
             Output::Verdicts => {
                 self.verdicts.iter().try_for_each(|verdict| writeln!(to, "{verdict}"))?;
                 writeln!(to, "\n{}", self.summary())
+            }
+            Output::Summary => {
+                writeln!(to, "{}", self.summary())?;
+                write!(to, "{}", Needs::of(&self.filters))
             }
         }
     }
