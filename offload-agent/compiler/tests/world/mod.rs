@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use flow_compiler::capabilities::Capabilities;
-use flow_compiler::compile::interp::{self, Frame, Parser};
-use flow_compiler::compile::ir::{Ingress, Rules};
+use flow_compiler::compile::interp::{self, Frame, Parser, World};
+use flow_compiler::compile::ir::Ingress;
 use flow_compiler::openflow::text::{Names, parse_rules};
 use flow_compiler::openflow::{BridgeName, BridgeRules, Field, OfPort, Rule, Ruleset};
 use flow_compiler::ports::{
@@ -50,8 +50,9 @@ pub(crate) fn ruleset(rules: impl IntoIterator<Item = Rule>) -> Ruleset {
 /// Compiles, and compares the fate of every packet on every port with OpenFlow's.
 pub(crate) fn check(ruleset: &Ruleset, ports: &PortMap, card: &Capabilities, packets: &[Frame]) {
     let compiled = flow_compiler::compile(ruleset, ports, card);
-    let rules = Rules::of(ruleset);
     let limits = card.vlan_limit.map_or_else(|| vec![1, 2], |limit| vec![limit]);
+    let worlds: Vec<World<'_>> =
+        limits.into_iter().map(|limit| World::new(ruleset, ports, limit)).collect();
     for ingress in [1, 2].map(port) {
         if !ruleset_knows(ruleset, &ingress) {
             continue;
@@ -59,12 +60,13 @@ pub(crate) fn check(ruleset: &Ruleset, ports: &PortMap, card: &Capabilities, pac
         for packet in packets {
             let fate = |parser| interp::plan(&compiled.plan, ports, &ingress, packet, parser);
             let (kernel, card) = (fate(Parser::Kernel), fate(Parser::Card));
-            for limit in &limits {
-                let expected = interp::openflow(&rules, &ingress, packet, *limit);
+            for world in &worlds {
+                let expected = interp::openflow(world, &ingress, &packet.packet());
                 assert!(
                     kernel.agrees(&expected) && card.agrees(&expected),
-                    "on {ingress}, vlan-limit {limit}, packet {packet:?}\nOpenFlow: {expected:?}\n\
+                    "on {ingress}, vlan-limit {}, packet {packet:?}\nOpenFlow: {expected:?}\n\
                      filters: {kernel:?}, on a card {card:?}\n{}",
+                    world.vlan_limit,
                     story(ruleset, &compiled.plan)
                 );
             }

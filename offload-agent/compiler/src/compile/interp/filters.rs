@@ -1,4 +1,4 @@
-//! Filters on a packet: by the compiler's own form, and by TC's structures as the kernel would read them.
+//! Filters on a packet: TC's structures as the kernel would read them.
 
 use std::collections::BTreeMap;
 
@@ -7,41 +7,11 @@ use tc_filter::key::{ArpKey, IcmpKey, IpKey, IpMatch, L4Key, PortMatch, VlanKey}
 use tc_filter::{Action, Attach, Bits, EtherType, Filter, FlowerMatch, IfIndex, Mac, Masked};
 
 use super::dissect::Tag;
-use super::{Dissected, Fate, Frame, Parser};
-use crate::compile::ir::{Effect, FlowerEntry, FlowerProgram, Ingress, Key, Op};
-use crate::openflow::OfPort;
+use super::{Delivery, Dissected, Effects, Egress, Fate, Frame, Parser};
+use crate::compile::ir::Ingress;
+use crate::openflow::{BridgeName, OfPort};
 use crate::plan::Plan;
 use crate::ports::PortMap;
-
-/// What a port's entries do with a frame.
-pub fn flower(program: &FlowerProgram, ingress: &Ingress, frame: &Frame, parser: Parser) -> Fate {
-    let seen = Dissected::of(frame, parser);
-    let entries = program.ports.get(ingress).map(Vec::as_slice).unwrap_or_default();
-    entries
-        .iter()
-        .find(|entry| takes(&entry.key, &seen))
-        .map_or(Fate::Ovs, |entry| act(entry, frame))
-}
-
-fn takes(key: &Key, seen: &Dissected) -> bool {
-    key.fields().all(|(field, masked)| masked.covers(seen.get(field)))
-}
-
-fn act(entry: &FlowerEntry, frame: &Frame) -> Fate {
-    let Effect::Act(ops) = &entry.effect else { return Fate::Ovs };
-    let mut frame = frame.clone();
-    let mut out = Vec::new();
-    for op in ops {
-        match op {
-            Op::PopVlan => frame.pop(),
-            Op::PushVlan { tpid, id, pcp } => {
-                frame.push(tpid.ethertype().0, u16::from(*pcp) << 13 | id);
-            }
-            Op::Output(port) => out.push((*port, frame.clone())),
-        }
-    }
-    Fate::Delivered(out)
-}
 
 /// What the filters on a port's device do with a frame, in the order in which the kernel tries them.
 pub fn plan(
@@ -61,15 +31,24 @@ pub fn plan(
     let seen = Dissected::of(frame, parser);
     let here = plan.filters.values().filter(|filter| filter.attach == Attach::Ingress(*device));
     let hit = here.into_iter().find(|filter| hits(filter, &seen));
-    hit.map_or(Fate::Ovs, |filter| execute(filter, frame, &devices))
+    hit.map_or(Fate::Ovs, |filter| execute(filter, frame, &ingress.bridge, &devices))
 }
 
-fn execute(filter: &Filter, frame: &Frame, devices: &BTreeMap<OfPort, IfIndex>) -> Fate {
+fn delivered(deliveries: Vec<Delivery>) -> Fate {
+    Fate::Delivered(Effects { deliveries, ..Effects::default() }.sorted())
+}
+
+fn execute(
+    filter: &Filter,
+    frame: &Frame,
+    bridge: &BridgeName,
+    devices: &BTreeMap<OfPort, IfIndex>,
+) -> Fate {
     let mut now = frame.clone();
     let mut out = Vec::new();
     for action in &filter.actions {
         match action {
-            Action::Gact(Gact::Drop) => return Fate::Delivered(out),
+            Action::Gact(Gact::Drop) => return delivered(out),
             Action::Gact(Gact::Pass) if now == *frame && out.is_empty() => return Fate::Ovs,
             Action::Vlan(Vlan::Pop) => now.pop(),
             Action::Vlan(Vlan::Push(tag)) => {
@@ -78,9 +57,10 @@ fn execute(filter: &Filter, frame: &Frame, devices: &BTreeMap<OfPort, IfIndex>) 
             Action::Mirred(mirred) if mirred.direction == MirredDirection::Egress => {
                 let port = devices.iter().find(|(_, device)| **device == mirred.to);
                 let Some((port, _)) = port else { return Fate::Spoiled };
-                out.push((*port, now.clone()));
+                let to = Egress::Port(Ingress { bridge: bridge.clone(), port: *port });
+                out.push(Delivery { to, frame: now.clone(), tunnel: None });
                 if mirred.mode == MirredMode::Redirect {
-                    return Fate::Delivered(out);
+                    return delivered(out);
                 }
             }
             _ => return Fate::Spoiled,

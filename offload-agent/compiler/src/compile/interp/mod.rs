@@ -1,32 +1,39 @@
 //! What rules and filters *mean*: packet in, fate out. Nothing here is used to compile; it is what compiling is judged by.
 //!
-//! Both readings work on the same bytes, each with its own parser: [`openflow`] parses as OVS does, [`plan`] and
-//! [`flower`] as the kernel's flow dissector does. Fates are compared as bytes too.
+//! Both readings work on the same bytes, each with its own parser: [`openflow`] parses as OVS does, [`plan`] as the
+//! kernel's flow dissector does. Fates are compared as bytes too, with what is asked of connection tracking.
 
+mod checksum;
+mod conntrack;
 mod dissect;
 mod filters;
 mod frame;
+mod l4;
 mod openflow;
 mod ovs;
+mod packet;
+mod rewrite;
 
+pub use conntrack::{
+    Commit, Connection, Conntrack, NatAsked, Oracle, Range, Rewrite, State, Tracking, Translation,
+};
 pub use dissect::{Dissected, Parser, Tag};
-pub use filters::{flower, plan};
+pub use filters::plan;
 pub use frame::Frame;
-pub use openflow::{Expected, openflow};
+pub use l4::{Endpoint, Tuple};
+pub use openflow::{
+    Doubt, Effects, Expected, Hop, Limit, Outcome, World, openflow, outcomes, tunnel_port,
+};
 pub use ovs::{View, view as ovs_view};
-
-use crate::openflow::OfPort;
-
-/// A packet that leaves by a port.
-pub type Delivery = (OfPort, Frame);
+pub use packet::{Delivery, Egress, Packet, TunnelHeader};
 
 /// What filters do with a packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fate {
     /// It reaches OVS as it came.
     Ovs,
-    /// It leaves by these ports; by none if it is dropped.
-    Delivered(Vec<Delivery>),
+    /// It ends here.
+    Delivered(Effects),
     /// It reaches OVS, but not as it came, or after copies have left: never right.
     Spoiled,
 }
@@ -36,8 +43,8 @@ impl Fate {
     pub fn agrees(&self, expected: &Expected) -> bool {
         match (self, expected) {
             (Fate::Ovs, _) => true,
-            (Fate::Delivered(out), Expected::Delivered(wanted)) => out == wanted,
-            (Fate::Delivered(_), Expected::Unknown) | (Fate::Spoiled, _) => false,
+            (Fate::Delivered(effects), Expected::Delivered(wanted)) => effects == wanted,
+            (Fate::Delivered(_), Expected::Unknown(_)) | (Fate::Spoiled, _) => false,
         }
     }
 }

@@ -1,0 +1,101 @@
+//! Which rule of a table takes a packet, conjunctions included (`classifier_lookup__` in `lib/classifier.c`).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::flow::{Flow, is_known};
+use crate::openflow::{Action, Field, Match, OfPriority, Rule};
+
+/// The rules that OVS may take; more than one if they have the same priority.
+pub(super) struct Found<'a> {
+    pub(super) rules: Vec<&'a Rule>,
+    /// A rule that might take the packet asks for something this reading does not know.
+    pub(super) unsure: bool,
+}
+
+/// Looks the packet up.
+pub(super) fn classify<'a>(rules: impl Iterator<Item = &'a Rule>, flow: &Flow) -> Found<'a> {
+    let mut unsure = false;
+    let mut table: Vec<&'a Rule> = Vec::new();
+    for rule in rules {
+        match matches(&rule.match_, flow) {
+            Some(false) => {}
+            Some(true) => table.push(rule),
+            None => {
+                unsure = true;
+                table.push(rule);
+            }
+        }
+    }
+    let rules = best(&table, flow);
+    // What is unknown does not matter below the rule that is taken.
+    let taken = rules.first().map(|rule| rule.priority);
+    let unsure = unsure
+        && table.iter().any(|rule| {
+            taken.is_none_or(|taken| rule.priority >= taken)
+                && matches(&rule.match_, flow).is_none()
+        });
+    Found { rules, unsure }
+}
+
+/// Of the rules that match but for `conj_id`: hard ones from above, until a conjunction above them is complete.
+fn best<'a>(table: &[&'a Rule], flow: &Flow) -> Vec<&'a Rule> {
+    let hard = top(table, flow.get(Field::ConjId));
+    let hard_priority = hard.first().map(|rule| rule.priority);
+    let soft: Vec<&Rule> = table.iter().copied().filter(|rule| is_clause(rule)).collect();
+    let mut priorities: BTreeSet<OfPriority> = soft.iter().map(|rule| rule.priority).collect();
+    while let Some(priority) = priorities.pop_last() {
+        if hard_priority.is_some_and(|hard| hard >= priority) {
+            break;
+        }
+        let found: Vec<&Rule> = complete(soft.iter().filter(|rule| rule.priority == priority))
+            .into_iter()
+            .flat_map(|id| top(table, id))
+            .collect();
+        if !found.is_empty() {
+            return found;
+        }
+    }
+    hard
+}
+
+fn is_clause(rule: &Rule) -> bool {
+    rule.actions.iter().any(|action| matches!(action, Action::Conjunction { .. }))
+}
+
+/// The highest rules that are no clauses, with this `conj_id`.
+fn top<'a>(table: &[&'a Rule], id: u128) -> Vec<&'a Rule> {
+    let asks = |rule: &Rule| rule.match_.get(Field::ConjId).is_none_or(|asked| asked.covers(id));
+    let hard = || table.iter().filter(|rule| !is_clause(rule) && asks(rule));
+    let priority = hard().map(|rule| rule.priority).max();
+    hard().filter(|rule| Some(rule.priority) == priority).copied().collect()
+}
+
+/// The conjunctions of which every clause matches.
+fn complete<'a>(clauses: impl Iterator<Item = &'a &'a Rule>) -> Vec<u128> {
+    let mut met: BTreeMap<u32, (u8, BTreeSet<u8>)> = BTreeMap::new();
+    for action in clauses.flat_map(|rule| &rule.actions) {
+        if let Action::Conjunction { id, clause, n_clauses } = action {
+            met.entry(*id).or_insert((*n_clauses, BTreeSet::new())).1.insert(*clause);
+        }
+    }
+    let whole = met.into_iter().filter(|(_, (wanted, met))| met.len() == usize::from(*wanted));
+    whole.map(|(id, _)| u128::from(id)).collect()
+}
+
+/// Whether a match holds but for `conj_id`; `None` if it asks for something that is not known.
+fn matches(takes: &Match, flow: &Flow) -> Option<bool> {
+    let mut sure = takes.unsupported().is_empty();
+    for asked in takes.fields() {
+        match asked.field {
+            Field::ConjId => {}
+            field if is_known(field) => {
+                if !asked.masked.covers(flow.get(field)) {
+                    return Some(false);
+                }
+            }
+            field if !flow.has(field) => return Some(false),
+            _ => sure = false,
+        }
+    }
+    sure.then_some(true)
+}
