@@ -4,6 +4,7 @@
 //! A few cycles in every run; a thousand on the debug kernel (KASAN, kmemleak, lockdep), where the kernel itself looks for what was
 //! forgotten: `hw-tests sim test --kernel debug nicsim-cycle`.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -17,6 +18,8 @@ use switchdev::devlink::{Devlink, EswitchChange, Handle};
 use switchdev::eswitch::EswitchMode;
 use switchdev::ethtool::Ethtool;
 use switchdev::link::{LinkChange, Links};
+use switchdev::tc::{Kernel, Op, Tc};
+use tc_filter::{Filter, IfIndex};
 
 use super::{Case, Ctx, Kernels};
 use crate::guest::frame::{Marker, Udp};
@@ -59,28 +62,31 @@ const IP_A: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 1);
 const IP_B: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 2);
 const IP_TOR: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 9);
 
-/// One of every kind: what goes into hardware alone, what goes into both, chains, connections, copies, edits. The uplink's filters of
-/// the last cycle are still known to TC, and go with its qdisc.
-const FILTERS: &str = "\
-qdisc add dev np0r0 clsact
-qdisc add dev np0r1 clsact
-qdisc del dev np0 clsact
-qdisc add dev np0 clsact
-filter add dev np0r0 ingress chain 2 prio 9 protocol all flower action ct clear action pass
-filter add dev np0r0 ingress prio 1 protocol ip flower skip_sw dst_ip 10.9.0.2 ip_proto udp dst_port 7 \
-action mirred egress redirect dev np0r1
-filter add dev np0r0 ingress prio 1 protocol ip flower skip_sw dst_ip 10.9.0.2 ip_proto udp dst_port 8 action drop
-filter add dev np0r0 ingress prio 2 protocol ip flower skip_sw dst_ip 10.9.0.9 \
-action vlan push id 100 action mirred egress redirect dev np0
-filter add dev np0r0 ingress prio 3 protocol ip flower dst_ip 10.9.0.3 ct_state -trk action ct zone 7 action goto chain 2
-filter add dev np0r1 ingress prio 1 protocol ip flower skip_sw dst_ip 10.9.0.1 \
-action mirred egress mirror dev np0 action mirred egress redirect dev np0r0
-filter add dev np0r1 ingress prio 2 protocol ip flower skip_sw dst_ip 10.9.0.9 ip_proto udp \
-action pedit ex munge eth src set 02:00:00:00:00:01 munge ip ttl set 9 pipe action csum ip and udp pipe \
-action mirred egress redirect dev np0
-filter add dev np0 ingress prio 1 protocol 802.1q flower skip_sw vlan_id 100 \
-action vlan pop action mirred egress redirect dev np0r0
-";
+/// The devices that have filters.
+const DEVICES: [&str; 3] = ["np0", "np0r0", "np0r1"];
+
+/// One of every kind: what goes into hardware alone, what goes into both, chains, connections, copies, edits.
+const FILTERS: [&str; 8] = [
+    "dev np0r0 ingress chain 2 prio 9 handle 1 protocol all flower action ct clear pipe action pass",
+    "dev np0r0 ingress prio 1 handle 1 protocol ip flower skip_sw dst_ip 10.9.0.2 ip_proto udp dst_port 7 \
+     action mirred egress redirect dev np0r1",
+    "dev np0r0 ingress prio 1 handle 2 protocol ip flower skip_sw dst_ip 10.9.0.2 ip_proto udp dst_port 8 \
+     action drop",
+    "dev np0r0 ingress prio 2 handle 1 protocol ip flower skip_sw dst_ip 10.9.0.9 \
+     action vlan push id 100 pipe action mirred egress redirect dev np0",
+    "dev np0r0 ingress prio 3 handle 1 protocol ip flower dst_ip 10.9.0.3 ct_state -trk \
+     action ct zone 7 pipe action goto chain 2",
+    "dev np0r1 ingress prio 1 handle 1 protocol ip flower skip_sw dst_ip 10.9.0.1 \
+     action mirred egress mirror dev np0 action mirred egress redirect dev np0r0",
+    "dev np0r1 ingress prio 2 handle 1 protocol ip flower skip_sw dst_ip 10.9.0.9 ip_proto udp \
+     action pedit ex munge eth src set 02:00:00:00:00:01 munge ip ttl set 9 pipe action csum ip4h and udp pipe \
+     action mirred egress redirect dev np0",
+    "dev np0 ingress prio 1 handle 1 protocol 802.1q flower skip_sw vlan_id 100 \
+     action vlan pop pipe action mirred egress redirect dev np0r0",
+];
+
+/// A line of progress for this many cycles.
+const TELL_EVERY: u32 = 100;
 
 fn cycles(ctx: &Ctx, usual: u32, debug: u32) -> u32 {
     if ctx.kernel == Flavour::Debug { debug } else { usual }
@@ -144,6 +150,7 @@ impl Rack {
 struct Card {
     devlink: Devlink,
     links: Links,
+    tc: Kernel,
     handle: Handle,
 }
 
@@ -152,16 +159,39 @@ impl Card {
         let address: switchdev::PciAddress = PF.parse()?;
         tool::run("tc qdisc add dev np0 clsact")?;
         Ethtool::open()?.set_hw_tc_offload("np0", true)?;
-        Ok(Self { devlink: Devlink::open()?, links: Links::open()?, handle: address.into() })
+        let (devlink, links) = (Devlink::open()?, Links::open()?);
+        Ok(Self { devlink, links, tc: Kernel::open()?, handle: address.into() })
     }
 
     fn enter_switchdev(&mut self) -> anyhow::Result<()> {
         self.set(EswitchMode::Switchdev)?;
-        for link in ["np0", "np0r0", "np0r1"] {
-            let index = self.links.find(link)?.ifindex;
+        let names = self.up()?;
+        self.install(&names)
+    }
+
+    /// The representors of each mode change are new devices.
+    fn up(&mut self) -> anyhow::Result<BTreeMap<String, IfIndex>> {
+        let mut names = BTreeMap::new();
+        for name in DEVICES {
+            let index = self.links.find(name)?.ifindex;
             self.links.change(index, &LinkChange::Up)?;
+            names.insert(name.to_owned(), index);
         }
-        install()
+        Ok(names)
+    }
+
+    /// The uplink's filters of the last cycle are still known to TC, and go with its qdisc.
+    fn install(&mut self, names: &BTreeMap<String, IfIndex>) -> anyhow::Result<()> {
+        let mut ops: Vec<Op> = names.get("np0").copied().map(Op::DelClsact).into_iter().collect();
+        ops.extend(names.values().copied().map(Op::AddClsact));
+        for line in FILTERS {
+            let filter = Filter::parse(line, names).with_context(|| line.to_owned())?;
+            ops.push(Op::Add(filter));
+        }
+        for (op, outcome) in ops.iter().zip(self.tc.apply(&ops)?) {
+            outcome.with_context(|| op.to_string())?;
+        }
+        Ok(())
     }
 
     fn enter_legacy(&mut self) -> anyhow::Result<()> {
@@ -171,12 +201,6 @@ impl Card {
     fn set(&mut self, mode: EswitchMode) -> anyhow::Result<()> {
         Ok(self.devlink.set_eswitch(&self.handle, EswitchChange::Mode(mode))?)
     }
-}
-
-fn install() -> anyhow::Result<()> {
-    let batch = tempfile::NamedTempFile::new()?;
-    fs::write(batch.path(), FILTERS)?;
-    tool::run(&format!("tc -batch {}", batch.path().display())).map(drop)
 }
 
 /// Packets out of a link without end, whatever becomes of the link.
@@ -242,9 +266,13 @@ fn modes_under_traffic(ctx: &mut Ctx) -> anyhow::Result<()> {
     let leaks = Leaks::watch()?;
     let mut rack = Rack::new(ctx)?;
     let streams = rack.traffic()?;
-    for cycle in 0..cycles(ctx, MODE_CYCLES, MODE_CYCLES_DEBUG) {
+    let total = cycles(ctx, MODE_CYCLES, MODE_CYCLES_DEBUG);
+    for cycle in 0..total {
         rack.card.enter_switchdev().with_context(|| format!("to switchdev, cycle {cycle}"))?;
         rack.card.enter_legacy().with_context(|| format!("to legacy, cycle {cycle}"))?;
+        if (cycle + 1) % TELL_EVERY == 0 {
+            println!("{} of {total} cycles", cycle + 1);
+        }
     }
     all_sent(&streams)?;
     drop(streams);
@@ -313,5 +341,22 @@ impl Leaks {
         let found = fs::read_to_string(KMEMLEAK)?;
         ensure!(found.is_empty(), "kmemleak found:\n{found}");
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_filters_can_be_read() {
+        let names: BTreeMap<String, IfIndex> = DEVICES
+            .iter()
+            .zip(1..)
+            .map(|(name, index)| ((*name).to_owned(), IfIndex(index)))
+            .collect();
+        for line in FILTERS {
+            assert_eq!(Filter::parse(line, &names).map(drop), Ok(()), "{line}");
+        }
     }
 }

@@ -16,7 +16,7 @@ use crate::sim::kernel::Flavour;
 /// What a case is given. The slowest takes a few seconds on an idle machine.
 const LIMIT: Duration = Duration::from_secs(240);
 /// Cases on the debug kernel cycle things a thousand times, slowly.
-const DEBUG_LIMIT: Duration = Duration::from_secs(2400);
+const DEBUG_LIMIT: Duration = Duration::from_secs(9000);
 
 /// What the guest says about its cases.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
