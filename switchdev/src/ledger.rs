@@ -9,6 +9,7 @@
 //! ```text
 //! /var/lib/linerate/ledger/0000:01:10.0.json     the entry
 //! /var/lib/linerate/ledger/0000:01:10.0.lock     there while somebody works on the VF
+//! /var/lib/linerate/ledger/0000:01:10.0.new      there while the entry is written
 //! ```
 //!
 //! ```no_run
@@ -47,13 +48,13 @@ mod power;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use disk::{Disk, OsDisk};
-pub use entry::{Entry, Holder, NetnsId, Phase, Pod, Record, Reservation};
+pub use entry::{Entry, Holder, Phase, Pod, Record, Reservation};
 pub use error::LedgerError;
 pub use lock::VfLock;
 
@@ -75,17 +76,15 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::Io`] where the directory can be neither found nor made.
     pub fn open(dir: impl Into<PathBuf>) -> Result<Self, LedgerError> {
-        Self::open_on(dir, Arc::new(OsDisk))
+        let (dir, disk) = (dir.into(), OsDisk);
+        disk.make_dir(&dir).map_err(|source| LedgerError::io("make", &dir, source))?;
+        Ok(Self { dir, disk: Arc::new(disk) })
     }
 
-    /// As [`Ledger::open`], with the entries on another disk: one that fails, or is only simulated.
-    ///
-    /// # Errors
-    /// As [`Ledger::open`].
-    pub fn open_on(dir: impl Into<PathBuf>, disk: Arc<dyn Disk>) -> Result<Self, LedgerError> {
-        let dir = dir.into();
-        disk.make_dir(&dir).map_err(|source| LedgerError::io("make", &dir, source))?;
-        Ok(Self { dir, disk })
+    /// The same ledger, with its entries on another disk.
+    #[must_use]
+    pub fn on(self, disk: Arc<dyn Disk>) -> Self {
+        Self { disk, ..self }
     }
 
     /// The directory.
@@ -125,8 +124,25 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::Locked`] naming who has it.
     pub fn lock(&self, vf: PciAddress, wait: Duration) -> Result<LockedVf, LedgerError> {
-        let lock = VfLock::take(&self.dir.join(format!("{vf}.lock")), vf, wait)?;
-        Ok(LockedVf { ledger: self.clone(), vf, _lock: lock })
+        let lock = VfLock::take(&self.dir.join(format!("{vf}{LOCK_SUFFIX}")), vf, wait)?;
+        let locked = LockedVf { ledger: self.clone(), vf, _lock: lock };
+        locked.clear_half_written()?;
+        Ok(locked)
+    }
+
+    /// The VFs of which something beside an entry is there: a lock, or what a program that was killed
+    /// left half written. To lock such a VF and let it go again clears that away.
+    ///
+    /// # Errors
+    /// [`LedgerError::Io`] where the directory cannot be listed.
+    pub fn untidy(&self) -> Result<BTreeSet<PciAddress>, LedgerError> {
+        let names = self.disk.list(&self.dir);
+        let names = names.map_err(|source| LedgerError::io("list", &self.dir, source))?;
+        let left = |name: &String| {
+            let address = name.strip_suffix(NEW_SUFFIX).or_else(|| name.strip_suffix(LOCK_SUFFIX));
+            address?.parse().ok()
+        };
+        Ok(names.iter().filter_map(left).collect())
     }
 
     /// Records for which resource the kubelet allocated the VF. The pod that had it before may
@@ -157,6 +173,8 @@ impl Ledger {
 }
 
 const ENTRY_SUFFIX: &str = ".json";
+const NEW_SUFFIX: &str = ".new";
+const LOCK_SUFFIX: &str = ".lock";
 
 /// A VF whose entry nobody else may change.
 #[derive(Debug)]
@@ -220,17 +238,31 @@ impl LockedVf {
         }
     }
 
+    /// What cannot be written in full is not left lying beside.
+    fn write(&self, entry: &Entry) -> Result<(), LedgerError> {
+        self.write_beside_and_rename(entry).inspect_err(|_| drop(self.clear_half_written()))
+    }
+
     /// Beside its place, synced, into its place, and the directory synced: each of the four is
     /// needed for an entry to be whole after a power cut, and to be there at all.
-    fn write(&self, entry: &Entry) -> Result<(), LedgerError> {
-        let path = self.ledger.entry_path(self.vf);
-        let beside = self.ledger.dir.join(format!("{}.new", self.vf));
+    fn write_beside_and_rename(&self, entry: &Entry) -> Result<(), LedgerError> {
+        let (path, beside) = (self.ledger.entry_path(self.vf), self.beside());
         let disk = &self.ledger.disk;
         let io = |verb, source| LedgerError::io(verb, &beside, source);
         disk.create(&beside, &entry::text(entry)).map_err(|source| io("write", source))?;
         disk.sync(&beside).map_err(|source| io("sync", source))?;
         disk.rename(&beside, &path).map_err(|source| io("rename", source))?;
         self.sync_dir()
+    }
+
+    fn clear_half_written(&self) -> Result<(), LedgerError> {
+        let beside = self.beside();
+        let removed = self.ledger.disk.remove(&beside);
+        removed.map_err(|source| LedgerError::io("remove", &beside, source))
+    }
+
+    fn beside(&self) -> PathBuf {
+        self.ledger.dir.join(format!("{}{NEW_SUFFIX}", self.vf))
     }
 
     fn sync_dir(&self) -> Result<(), LedgerError> {

@@ -4,20 +4,24 @@
 //! a VF's trust or spoof check reports -1, which those types read as "off", so that a read-back
 //! could not tell "refused" from "not reported".
 
+mod address;
 mod vf;
 
 use std::fmt;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use rustix::io::Errno;
 use tc_filter::{IfIndex, Mac};
 
+pub use address::Address;
 pub use vf::{InvalidVfVlan, VfChange, VfLinkState, VfSettings, VfVlan, VlanProtocol};
 
 use crate::error::CardError;
 use crate::netlink::NetlinkError;
 use crate::netlink::attr::{AttrError, Attributes, Writer};
 use crate::netlink::request::Connection;
+use crate::netns;
+use crate::pci::PciAddress;
 
 const NETLINK_ROUTE: isize = 0;
 
@@ -33,6 +37,8 @@ mod uapi {
     pub(super) const VFINFO_LIST: u16 = 22;
     pub(super) const NET_NS_FD: u16 = 28;
     pub(super) const EXT_MASK: u16 = 29;
+    pub(super) const PARENT_DEV_NAME: u16 = 56;
+    pub(super) const PARENT_DEV_BUS_NAME: u16 = 57;
 
     pub(super) const EXT_MASK_VF: u32 = 1;
     pub(super) const EXT_MASK_SKIP_STATS: u32 = 1 << 3;
@@ -60,6 +66,9 @@ pub struct Link {
     pub up: bool,
     /// A text for people, and for marks.
     pub alias: Option<String>,
+    /// The PCI function it is on, in whichever network namespace it is; kernels before 5.14 do not
+    /// say.
+    pub pci_parent: Option<PciAddress>,
     /// What a PF's driver reports of its VFs in legacy mode.
     pub vfs: Vec<VfSettings>,
 }
@@ -88,6 +97,29 @@ impl Links {
     /// [`NetlinkError::Socket`].
     pub fn open() -> Result<Self, NetlinkError> {
         Ok(Self { connection: Connection::open(NETLINK_ROUTE)? })
+    }
+
+    /// Opens a connection in another network namespace; the thread stays in its own.
+    ///
+    /// # Errors
+    /// [`NetlinkError::Socket`], also where the namespace cannot be entered.
+    pub fn open_in(netns: BorrowedFd<'_>) -> Result<Self, NetlinkError> {
+        netns::inside(netns, Self::open)?
+    }
+
+    /// All links of the network namespace, without what PFs say of their VFs.
+    ///
+    /// # Errors
+    /// As every request: [`NetlinkError`].
+    pub fn all(&mut self) -> Result<Vec<Link>, NetlinkError> {
+        let what = "ip link show";
+        let attributes = Writer::default().u32(uapi::EXT_MASK, uapi::EXT_MASK_SKIP_STATS);
+        let payload = message(IfIndex(0), 0, 0, attributes);
+        let answers = self.connection.dump(uapi::GET_LINK, &payload, what)?;
+        let read = |answer: &Vec<u8>| {
+            parse(answer).map_err(|reason| NetlinkError::malformed(what, &reason))
+        };
+        answers.iter().map(read).collect()
     }
 
     /// The link called `name`.
@@ -191,8 +223,15 @@ fn parse(payload: &[u8]) -> Result<Link, AttrError> {
         mtu: attributes.require_u32(uapi::MTU, "the link's MTU")?,
         up: word(8) & uapi::FLAG_UP != 0,
         alias: attributes.string(uapi::IFALIAS)?,
+        pci_parent: parse_pci_parent(&attributes)?,
         vfs: vf::parse_list(&attributes)?,
     })
+}
+
+fn parse_pci_parent(attributes: &Attributes<'_>) -> Result<Option<PciAddress>, AttrError> {
+    let bus = attributes.string(uapi::PARENT_DEV_BUS_NAME)?;
+    let name = attributes.string(uapi::PARENT_DEV_NAME)?.filter(|_| bus.as_deref() == Some("pci"));
+    Ok(name.and_then(|name| name.parse().ok()))
 }
 
 impl fmt::Display for Link {

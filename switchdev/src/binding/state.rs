@@ -4,16 +4,16 @@
 //! is the proof.
 
 use std::fmt;
-use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 use tc_filter::Mac;
 
 use crate::devlink::{PortIndex, Rate};
 use crate::eswitch::EswitchMode;
-use crate::link::{VfLinkState, VfVlan};
+use crate::link::{Address, VfLinkState, VfVlan};
 use crate::pci::PciAddress;
 use crate::phys_port::VfIndex;
+use crate::rdma::RdmaDevice;
 use crate::text;
 
 /// Where a VF is on its card. This does not change while the VF exists.
@@ -46,7 +46,7 @@ pub struct VfState {
     pub representor: Option<RepresentorState>,
     /// Its RDMA devices in this network namespace.
     #[serde(default)]
-    pub rdma: Vec<String>,
+    pub rdma: Vec<RdmaDevice>,
 }
 
 /// A VF's netdev.
@@ -67,16 +67,6 @@ pub struct NetdevState {
     /// The addresses that somebody gave it; those the kernel makes by itself are not among them.
     #[serde(default)]
     pub addresses: Vec<Address>,
-}
-
-/// An address of a netdev.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Address {
-    /// The address.
-    pub address: IpAddr,
-    /// The length of its network's prefix.
-    pub prefix: u8,
 }
 
 /// A VF's settings on its PF in legacy mode.
@@ -136,12 +126,6 @@ pub struct RepresentorState {
     pub mtu: u32,
     /// Whether it is switched on.
     pub up: bool,
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.address, self.prefix)
-    }
 }
 
 impl fmt::Display for VfPlace {

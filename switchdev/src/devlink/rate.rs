@@ -6,6 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::{Devlink, Handle, PortIndex, handle, uapi};
@@ -71,6 +72,23 @@ impl Devlink {
         let mut rates = self.generic.list(uapi::CMD_RATE_GET, Writer::default(), what, parse)?;
         rates.sort_by(|a, b| (&a.card, &a.target).cmp(&(&b.card, &b.target)));
         Ok(rates)
+    }
+
+    /// The leaf of a port, where the card has rates.
+    ///
+    /// # Errors
+    /// As every request, but for `ENODEV` and `EOPNOTSUPP`, which say that there is none.
+    pub fn rate_leaf(
+        &mut self,
+        card: &Handle,
+        port: PortIndex,
+    ) -> Result<Option<RateObject>, NetlinkError> {
+        let what = format!("devlink port function rate show {card}/{port}");
+        let request = address(card, &RateTarget::Leaf(port));
+        match self.generic.ask(uapi::CMD_RATE_GET, request, &what, parse) {
+            Err(error) if error.is(Errno::NODEV) || error.is(Errno::OPNOTSUPP) => Ok(None),
+            leaf => leaf.map(Some),
+        }
     }
 
     /// Changes a leaf or a node.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::LedgerError;
 use crate::binding::{ExternalStep, VfPlace, VfState};
+use crate::netns::NetnsId;
 use crate::pci::PciAddress;
 
 /// The version of the format that this program writes, and the only one it reads.
@@ -103,16 +104,6 @@ pub struct Pod {
     /// Its UID; empty where the runtime did not say.
     #[serde(default)]
     pub uid: String,
-}
-
-/// A network namespace: the device and inode numbers of its file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct NetnsId {
-    /// The device number of the kernel's file system for namespaces.
-    pub dev: u64,
-    /// The inode number.
-    pub ino: u64,
 }
 
 impl Entry {
