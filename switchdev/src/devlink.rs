@@ -42,9 +42,15 @@ pub use rate::{InvalidRate, Rate, RateChange, RateObject, RateTarget};
 
 use crate::netlink::NetlinkError;
 use crate::netlink::attr::Writer;
-use crate::netlink::generic::{Family, Generic};
+use crate::netlink::generic::{Family, Generic, multicast_group};
 
 const FAMILY: Family = Family { name: "devlink", version: 1, option: "CONFIG_NET_DEVLINK" };
+
+/// The number of the multicast group that devlink's notifications come in.
+pub(crate) fn notifications() -> Result<u32, NetlinkError> {
+    let group = multicast_group(FAMILY, "config")?;
+    group.ok_or(NetlinkError::NoFamily { family: FAMILY.name, option: FAMILY.option })
+}
 
 /// A connection to devlink.
 #[derive(Debug)]

@@ -97,6 +97,22 @@ pub fn netdevs(sysfs: &Sysfs) -> Result<Vec<Netdev>, SysfsError> {
     netdev::scan(&sysfs.net_devices())
 }
 
+/// The PCI functions that compute rather than forward: class `12xxxx`, FPGAs and the like.
+///
+/// # Errors
+/// [`CardError::Sysfs`] where a file holds what the kernel does not write there.
+pub fn accelerators(sysfs: &Sysfs) -> Result<Vec<PciFunction>, CardError> {
+    let mut functions = Vec::new();
+    for name in sysfs::list(&sysfs.pci_devices())? {
+        let Ok(address) = name.parse() else { continue };
+        let dir = sysfs.pci_device(address);
+        if has_class(&dir, ACCELERATOR_CLASS)? {
+            functions.extend(unless_gone(&dir, scan_function(&dir, address).map(Some))?);
+        }
+    }
+    Ok(functions)
+}
+
 impl Inventory {
     /// Reads the tree. It needs no privilege.
     ///
@@ -205,7 +221,7 @@ impl Pf {
 /// The PF at `address`; `None` for a VF, for what is no network card, and for what has just gone.
 pub(crate) fn scan_pf(sysfs: &Sysfs, address: PciAddress) -> Result<Option<Pf>, SysfsError> {
     let dir = sysfs.pci_device(address);
-    if !is_network_class(&dir)? || sysfs::link_name(&dir.join("physfn"))?.is_some() {
+    if !has_class(&dir, NETWORK_CLASS)? || sysfs::link_name(&dir.join("physfn"))?.is_some() {
         return Ok(None);
     }
     let read = scan_function(&dir, address).and_then(|function| {
@@ -214,10 +230,13 @@ pub(crate) fn scan_pf(sysfs: &Sysfs, address: PciAddress) -> Result<Option<Pf>, 
     unless_gone(&dir, read)
 }
 
-/// Class `02xxxx`; `0x020000` is Ethernet, `0x020700` InfiniBand.
-fn is_network_class(dir: &Path) -> Result<bool, SysfsError> {
+/// `0x020000` is Ethernet, `0x020700` InfiniBand.
+const NETWORK_CLASS: &str = "0x02";
+const ACCELERATOR_CLASS: &str = "0x12";
+
+fn has_class(dir: &Path, prefix: &str) -> Result<bool, SysfsError> {
     let class = sysfs::read(&dir.join("class"))?;
-    Ok(class.is_some_and(|class| class.starts_with("0x02")))
+    Ok(class.is_some_and(|class| class.starts_with(prefix)))
 }
 
 fn scan_sriov(sysfs: &Sysfs, dir: &Path) -> Result<Option<Sriov>, SysfsError> {

@@ -7,7 +7,8 @@
 //!
 //! | to | see |
 //! | --- | --- |
-//! | know what cards there are | [`inventory`], [`representor`], [`probe`] |
+//! | know what cards there are | [`inventory`], [`representor`], [`probe`], [`auxiliary`], [`userspace`] |
+//! | be told that something changed | [`events`] |
 //! | take a card to switchdev mode and back, with undo | [`transition`] |
 //! | change one thing | [`sriov`], [`driver`], [`devlink`], [`ethtool`], [`link`] |
 //! | put filters into the card | [`tc`] |
@@ -17,12 +18,14 @@
 //! a time-out; async programs call it from a blocking task. Sysfs starts at a root that tests
 //! choose; netlink speaks to the network namespace of the thread that opened the connection.
 
+pub mod auxiliary;
 pub mod binding;
 pub mod devlink;
 pub mod driver;
 pub mod error;
 pub mod eswitch;
 pub mod ethtool;
+pub mod events;
 pub mod inventory;
 pub mod ledger;
 pub mod link;
@@ -39,6 +42,7 @@ pub mod sysfs;
 pub mod tc;
 mod text;
 pub mod transition;
+pub mod userspace;
 
 pub use error::CardError;
 pub use inventory::Inventory;

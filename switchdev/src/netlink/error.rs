@@ -86,7 +86,8 @@ impl NetlinkError {
     }
 
     /// Whether the kernel answered with `errno`.
-    pub(crate) fn is(&self, errno: Errno) -> bool {
+    #[must_use]
+    pub fn is(&self, errno: Errno) -> bool {
         self.errno() == Some(errno.raw_os_error())
     }
 

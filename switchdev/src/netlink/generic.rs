@@ -12,6 +12,9 @@ const CONTROL_GET_FAMILY: u8 = 3;
 const CONTROL_VERSION: u8 = 1;
 const CONTROL_FAMILY_ID: u16 = 1;
 const CONTROL_FAMILY_NAME: u16 = 2;
+const CONTROL_MULTICAST_GROUPS: u16 = 7;
+const GROUP_NAME: u16 = 1;
+const GROUP_ID: u16 = 2;
 
 /// A family of generic netlink, and what an error says when the kernel lacks it.
 #[derive(Debug, Clone, Copy)]
@@ -110,7 +113,34 @@ fn attributes_of(payload: &[u8]) -> Vec<u8> {
     payload.get(4..).unwrap_or_default().to_vec()
 }
 
+/// The number of a family's multicast group; `None` where the family has none of that name.
+pub(crate) fn multicast_group(family: Family, group: &str) -> Result<Option<u32>, NetlinkError> {
+    let mut connection = Connection::open(NETLINK_GENERIC)?;
+    let answer = describe(&mut connection, family)?;
+    let what = format!("finding the group {group} of the netlink family {}", family.name);
+    read(&answer, &what, &|attributes| find_group(attributes, group))
+}
+
+fn find_group(attributes: &Attributes<'_>, wanted: &str) -> Result<Option<u32>, AttrError> {
+    let Some(groups) = attributes.nested(CONTROL_MULTICAST_GROUPS)? else { return Ok(None) };
+    // The entries of the list are numbered from 1.
+    for entry in (1..).map_while(|place| groups.get(place)) {
+        let group = Attributes::parse(entry)?;
+        if group.string(GROUP_NAME)?.as_deref() == Some(wanted) {
+            return group.u32(GROUP_ID);
+        }
+    }
+    Ok(None)
+}
+
 fn resolve(connection: &mut Connection, family: Family) -> Result<u16, NetlinkError> {
+    let answer = describe(connection, family)?;
+    let what = format!("finding the netlink family {}", family.name);
+    read(&answer, &what, &|attributes| attributes.require_u16(CONTROL_FAMILY_ID, "a family number"))
+}
+
+/// What the kernel says of a family.
+fn describe(connection: &mut Connection, family: Family) -> Result<Vec<u8>, NetlinkError> {
     let what = format!("finding the netlink family {}", family.name);
     let by_name = Writer::default().string(CONTROL_FAMILY_NAME, family.name);
     let payload = encode(CONTROL_GET_FAMILY, CONTROL_VERSION, by_name);
@@ -120,8 +150,7 @@ fn resolve(connection: &mut Connection, family: Family) -> Result<u16, NetlinkEr
         }
         answers => answers?,
     };
-    let answer = answers.first().map(|answer| attributes_of(answer)).unwrap_or_default();
-    read(&answer, &what, &|attributes| attributes.require_u16(CONTROL_FAMILY_ID, "a family number"))
+    Ok(answers.first().map(|answer| attributes_of(answer)).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -132,6 +161,13 @@ mod tests {
     fn a_family_is_found_by_name() {
         let control = Family { name: "nlctrl", version: 2, option: "" };
         assert_eq!(Generic::open(control).unwrap().id, CONTROL);
+    }
+
+    #[test]
+    fn a_group_is_found_by_name() {
+        let control = Family { name: "nlctrl", version: 2, option: "" };
+        assert!(multicast_group(control, "notify").unwrap().is_some());
+        assert_eq!(multicast_group(control, "no-such-group").unwrap(), None);
     }
 
     #[test]

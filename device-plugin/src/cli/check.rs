@@ -1,0 +1,202 @@
+//! `device-plugin check`: what a configuration would do on this node. Nothing is changed.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use clap::ValueEnum;
+use serde::Serialize;
+use switchdev::ledger::{self, Ledger};
+use switchdev::{CardError, Sysfs};
+
+use super::{Exit, run};
+use crate::config::{Config, ConfigError};
+use crate::device::read::{Reader, Wanted};
+use crate::device::{Device, Devices};
+use crate::holds::{Counted, Holds};
+use crate::pool::assign::Look;
+use crate::pool::changes::sentence;
+use crate::pool::select::{Refusal, select};
+use crate::pool::{Member, Pools};
+
+/// `device-plugin check`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The configuration to check, JSON or YAML.
+    #[arg(long, short, alias = "config-file", value_name = "FILE", default_value = run::CONFIG)]
+    pub config: PathBuf,
+
+    /// The prefix of resources whose pool names none.
+    #[arg(long, value_name = "DOMAIN", default_value = run::PREFIX)]
+    pub resource_prefix: String,
+
+    /// Where it is recorded who has which VF.
+    #[arg(long, value_name = "DIR", default_value = ledger::DEFAULT_DIR)]
+    pub ledger_dir: PathBuf,
+
+    /// How the answer looks.
+    #[arg(long, value_enum, default_value = "text")]
+    pub output: Output,
+
+    /// A sysfs tree to read instead of this node's; e-switch modes and health are not known of it.
+    #[arg(long, value_name = "DIR", hide = true)]
+    pub sysfs: Option<PathBuf>,
+}
+
+/// How the answer looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// Why a configuration could not be checked, or is wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckError {
+    /// It is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The node cannot be looked at.
+    #[error(transparent)]
+    Node(#[from] CardError),
+}
+
+/// What a configuration would do.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// What it says to no effect.
+    pub warnings: Vec<String>,
+    /// Each pool's devices, with what is wrong with them and who has them.
+    pub pools: BTreeMap<String, BTreeMap<String, Entry>>,
+    /// Each device that is in no pool, with every pool's reason.
+    pub left_out: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+/// A device in a pool.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct Entry {
+    /// Whether it can be given to a pod.
+    pub healthy: bool,
+    /// Why not.
+    pub causes: String,
+    /// Who has it.
+    pub held: Option<String>,
+    /// What it is.
+    pub device: String,
+}
+
+/// Prints what the configuration would do.
+///
+/// # Errors
+/// When it is wrong, or the node cannot be looked at.
+pub fn run(args: &Args) -> Result<Exit, CheckError> {
+    let config = Config::load(&args.config, &args.resource_prefix)?;
+    let mut reader = match &args.sysfs {
+        Some(root) => Reader::of_tree(Sysfs::at(root)),
+        None => Reader::live()?,
+    };
+    let devices = reader.devices(Wanted { ddp_profiles: true })?;
+    let report = report(&config, &devices, &holds(args));
+    match args.output {
+        Output::Text => print!("{}", text(&report)),
+        Output::Json => println!("{}", serde_json::json!(report)),
+    }
+    Ok(Exit::Success)
+}
+
+/// A ledger that is not there holds nothing, and is not made for a look.
+fn holds(args: &Args) -> Holds {
+    let ledger = args.ledger_dir.is_dir().then(|| Ledger::open(&args.ledger_dir).ok()).flatten();
+    let held = ledger.and_then(|ledger| crate::holds::ledger::holds(&ledger).ok());
+    Holds::new(held.unwrap_or_default(), Counted::new())
+}
+
+/// What `config` would do with `devices`.
+#[must_use]
+pub fn report(config: &Config, devices: &Devices, holds: &Holds) -> Report {
+    let pools = Look { config, devices, holds, now: Instant::now() }.assign(&Pools::new());
+    let taken = |device: &Device| pools.values().any(|pool| pool.members.contains_key(&device.id));
+    let left_out = devices.values().filter(|device| !taken(device));
+    let entries = |members: &BTreeMap<_, Member>| {
+        members.values().map(|member| (member.device.id.to_string(), entry(member))).collect()
+    };
+    Report {
+        warnings: config.warnings.clone(),
+        left_out: left_out.map(|device| (device.id.to_string(), reasons(config, device))).collect(),
+        pools: pools
+            .iter()
+            .map(|(name, pool)| (name.to_string(), entries(&pool.members)))
+            .collect(),
+    }
+}
+
+fn entry(member: &Member) -> Entry {
+    Entry {
+        healthy: member.is_healthy(),
+        causes: sentence(&member.causes),
+        held: member.hold.as_ref().map(|hold| hold.state.to_string()),
+        device: describe(&member.device),
+    }
+}
+
+fn describe(device: &Device) -> String {
+    let mut words = vec![
+        format!("{:04x}:{:04x}", device.vendor, device.product),
+        device.driver.clone().unwrap_or_else(|| "no driver".to_owned()),
+    ];
+    if let (Some(port), Some(index)) = (device.on(), device.index()) {
+        words.push(format!(
+            "{}#{index}",
+            port.netdev.clone().unwrap_or_else(|| port.address.to_string())
+        ));
+    }
+    words.extend(device.netdevs.iter().cloned());
+    words.extend(device.representor.iter().map(|name| format!("representor {name}")));
+    words.extend(device.numa_node.map(|node| format!("NUMA node {node}")));
+    words.join(" ")
+}
+
+/// A pool for another type of device has nothing to say of this one.
+fn reasons(config: &Config, device: &Device) -> BTreeMap<String, String> {
+    let reason = |refusal: Refusal| (refusal != Refusal::OtherType).then(|| refusal.to_string());
+    let refusal = |pool: &crate::config::PoolConfig| {
+        let reason = select(pool, device).err().and_then(reason)?;
+        Some((pool.name.to_string(), reason))
+    };
+    config.pools.iter().filter_map(refusal).collect()
+}
+
+/// The report for people.
+#[must_use]
+pub fn text(report: &Report) -> String {
+    let mut text: String =
+        report.warnings.iter().map(|warning| format!("warning: {warning}\n")).collect();
+    for (name, entries) in &report.pools {
+        let healthy = entries.values().filter(|entry| entry.healthy).count();
+        let _ = writeln!(text, "pool {name}: {} devices, {healthy} healthy", entries.len());
+        for (device, entry) in entries {
+            let _ = writeln!(text, "  {device}  {}{}", entry.device, remarks(entry));
+        }
+    }
+    if !report.left_out.is_empty() {
+        text.push_str("in no pool:\n");
+    }
+    for (device, reasons) in &report.left_out {
+        let _ = writeln!(text, "  {device}");
+        for (pool, reason) in reasons {
+            let _ = writeln!(text, "    {pool}: {reason}");
+        }
+        if reasons.is_empty() {
+            text.push_str("    no pool is for this type of device\n");
+        }
+    }
+    text
+}
+
+fn remarks(entry: &Entry) -> String {
+    let held = entry.held.as_ref().map(|held| format!("  ({held})")).unwrap_or_default();
+    if entry.healthy { held } else { format!("{held}  UNHEALTHY: {}", entry.causes) }
+}

@@ -1,0 +1,335 @@
+//! The loop that looks at the node, and what follows from what it sees.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use switchdev::CardError;
+use switchdev::events::Events;
+use switchdev::ledger::LedgerError;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{sleep, timeout};
+
+use super::Settings;
+use super::server::Health;
+use super::stale::{self, Unclaimed};
+use crate::allocate::{Allocator, SharedPools, given};
+use crate::answer::WriteError;
+use crate::answer::files::HostFiles;
+use crate::config::{Config, ResourceName};
+use crate::device::read::{Reader, Wanted};
+use crate::device::{DeviceId, Devices};
+use crate::holds::{Counted, Hold, Holds, checkpoint, ledger, podresources};
+use crate::kubelet::service::Shared;
+use crate::pool::assign::Look;
+use crate::pool::{Pools, changes};
+
+/// Events come in bursts: a VF that is bound to a driver makes a dozen of them.
+const BURST: Duration = Duration::from_millis(50);
+/// A look is followed by a rest this many times as long, so that a storm of events costs a share of one
+/// processor only.
+const REST: u32 = 4;
+/// When to look again after a look that failed; a card that was pulled meanwhile is gone by then.
+const AFTER_FAILURE: Duration = Duration::from_secs(1);
+/// Kubelet's count is asked for at most this often.
+const COUNT_EVERY: Duration = Duration::from_secs(10);
+/// How long to wait for whoever works on a VF whose reservation is stale.
+const LOCK_WAIT: Duration = Duration::from_secs(1);
+
+/// Why a look failed.
+#[derive(Debug, thiserror::Error)]
+enum LookError {
+    #[error(transparent)]
+    Card(#[from] CardError),
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    #[error("a look at the node was cut off: {0}")]
+    CutOff(#[from] tokio::task::JoinError),
+}
+
+/// Looks at the node whenever something may have changed.
+pub(super) struct Looker {
+    settings: Settings,
+    config: Config,
+    /// The text that `config` was read from, or that could not be read.
+    config_text: Option<Vec<u8>>,
+    shared: Arc<Shared>,
+    published: watch::Sender<SharedPools>,
+    health: Health,
+    reader: Option<Reader>,
+    open: fn(Option<&PathBuf>) -> Result<Reader, CardError>,
+    counted: Counted,
+    counted_at: Option<Instant>,
+    /// Whether kubelet's count is known, so that what is not in it is nobody's.
+    count_is_known: bool,
+    unclaimed: Unclaimed,
+}
+
+impl Looker {
+    pub(super) fn new(
+        settings: Settings,
+        config: Config,
+        shared: Arc<Shared>,
+        published: watch::Sender<SharedPools>,
+        health: Health,
+        open: fn(Option<&PathBuf>) -> Result<Reader, CardError>,
+    ) -> Result<Self, CardError> {
+        config.warnings.iter().for_each(|warning| tracing::warn!("configuration: {warning}"));
+        Ok(Self {
+            config_text: std::fs::read(&settings.config).ok(),
+            reader: Some(open(settings.sysfs.as_ref())?),
+            settings,
+            config,
+            shared,
+            published,
+            health,
+            open,
+            counted: Counted::new(),
+            counted_at: None,
+            count_is_known: false,
+            unclaimed: Unclaimed::default(),
+        })
+    }
+
+    /// Looks until told to stop.
+    pub(super) async fn run(
+        mut self,
+        mut files: watch::Receiver<u64>,
+        mut stop: watch::Receiver<bool>,
+    ) {
+        let mut events = if self.settings.sysfs.is_none() { listen() } else { None };
+        loop {
+            let started = Instant::now();
+            self.reload();
+            let next = match self.look().await {
+                Ok(()) => {
+                    self.health.looked();
+                    self.settings.interval
+                }
+                Err(error) => {
+                    tracing::error!("{error}");
+                    AFTER_FAILURE
+                }
+            };
+            let took = started.elapsed();
+            self.shared.metrics.looked(took, next == self.settings.interval);
+            tokio::select! {
+                () = wait(&mut events, &mut files, next) => {}
+                _ = stop.changed() => return,
+            }
+            sleep(BURST.max(took * REST)).await;
+        }
+    }
+
+    /// Takes the file's new text, or keeps what there was and says why.
+    fn reload(&mut self) {
+        let text = std::fs::read(&self.settings.config).ok();
+        if text == self.config_text {
+            return;
+        }
+        let read = Config::load(&self.settings.config, &self.settings.resource_prefix);
+        self.shared.metrics.reloaded(read.is_ok());
+        self.config_text = text;
+        match read {
+            Ok(config) => {
+                config
+                    .warnings
+                    .iter()
+                    .for_each(|warning| tracing::warn!("configuration: {warning}"));
+                tracing::info!("configuration: {} pools from now on", config.pools.len());
+                self.config = config;
+            }
+            Err(error) => tracing::error!("{error}; the pools stay as they were"),
+        }
+    }
+
+    async fn look(&mut self) -> Result<(), LookError> {
+        self.count().await;
+        let devices = self.devices().await?;
+        let ledger = ledger::holds(&self.shared.allocator.ledger)?;
+        self.free_stale(&ledger);
+        let holds = Holds::new(ledger, self.counted.clone());
+        let before = Arc::clone(&self.published.borrow());
+        let look =
+            Look { config: &self.config, devices: &devices, holds: &holds, now: Instant::now() };
+        self.publish(&before, look.assign(&before), &holds);
+        Ok(())
+    }
+
+    /// The reader is lent to a thread that may block, and comes back.
+    async fn devices(&mut self) -> Result<Devices, LookError> {
+        let wanted = wanted(&self.config);
+        let mut reader = match self.reader.take() {
+            Some(reader) => reader,
+            None => (self.open)(self.settings.sysfs.as_ref())?,
+        };
+        let look = tokio::task::spawn_blocking(move || {
+            let devices = reader.devices(wanted);
+            (reader, devices)
+        });
+        let (reader, devices) = look.await?;
+        self.reader = Some(reader);
+        Ok(devices?)
+    }
+
+    async fn count(&mut self) {
+        if self.counted_at.is_some_and(|at| at.elapsed() < COUNT_EVERY) {
+            return;
+        }
+        self.counted_at = Some(Instant::now());
+        let kubelet = &self.settings.kubelet;
+        match podresources::list(&kubelet.pod_resources()).await {
+            Ok(counted) => (self.counted, self.count_is_known) = (counted, true),
+            Err(error) => {
+                tracing::debug!("{error}");
+                self.count_is_known = false;
+                match checkpoint::read(&kubelet.checkpoint()) {
+                    Ok(counted) => self.counted = counted,
+                    Err(error) => tracing::warn!("{error}"),
+                }
+            }
+        }
+    }
+
+    fn free_stale(&mut self, ledger: &BTreeMap<DeviceId, Hold>) {
+        if !self.count_is_known {
+            return;
+        }
+        for device in self.unclaimed.stale(ledger, &self.counted, Instant::now()) {
+            let Some(address) = device.address() else { continue };
+            if self.shared.allocator.gave_within(&device, stale::PATIENCE) {
+                continue;
+            }
+            match self.shared.allocator.ledger.unreserve(address, LOCK_WAIT) {
+                Ok(()) => {
+                    tracing::info!("{device} was allocated, and no pod came for it: it is free");
+                    self.shared.metrics.reservation_freed();
+                }
+                Err(error) => tracing::warn!("{error}"),
+            }
+        }
+    }
+
+    fn publish(&self, before: &Pools, pools: Pools, holds: &Holds) {
+        let changes = changes::between(before, &pools);
+        for change in &changes {
+            match &change.kind {
+                changes::Kind::Unhealthy(_) | changes::Kind::Left => tracing::warn!("{change}"),
+                changes::Kind::Joined(_) | changes::Kind::Healthy => tracing::info!("{change}"),
+            }
+        }
+        self.shared.metrics.pools(&pools, &changes);
+        if *before != pools || before.is_empty() {
+            self.write_specs(before, &pools);
+        }
+        self.sweep(&pools, holds);
+        // Each session compares what kubelet was told with what it would be told.
+        self.published.send_replace(Arc::new(pools));
+    }
+
+    fn write_specs(&self, before: &Pools, pools: &Pools) {
+        let Some(cdi) = &self.shared.allocator.cdi else { return };
+        let host = HostFiles::look();
+        let gone = before.iter().filter(|(name, _)| !pools.contains_key(*name));
+        let removed = gone.map(|(name, pool)| cdi.remove(name, pool.config.device_type));
+        let written = pools.iter().map(|(name, pool)| {
+            let members: Vec<_> =
+                pool.members.values().filter_map(|member| given(pool, member)).collect();
+            cdi.save(name, pool.config.device_type, &members, host)
+        });
+        for error in removed.chain(written).filter_map(Result::err) {
+            tracing::error!("{error}");
+        }
+    }
+
+    /// Device-info files of devices that nobody has any more. Who cannot ask kubelet removes none: a pod
+    /// without a network of ours is in no ledger.
+    fn sweep(&self, pools: &Pools, holds: &Holds) {
+        if !self.count_is_known {
+            return;
+        }
+        for name in pools.keys() {
+            if let Err(error) = self.sweep_pool(name, holds) {
+                tracing::warn!("{error}");
+            }
+        }
+    }
+
+    fn sweep_pool(&self, name: &ResourceName, holds: &Holds) -> Result<(), WriteError> {
+        let Allocator { ledger, device_info, .. } = &self.shared.allocator;
+        for device in device_info.devices(name)? {
+            let Some(address) = device.address().filter(|_| holds.of(&device).is_none()) else {
+                continue;
+            };
+            // An allocation is recorded under this lock before its file is written, so what has no entry
+            // now has no new file either.
+            let Ok(locked) = ledger.lock(address, Duration::ZERO) else { continue };
+            if let Ok(None) = locked.entry() {
+                device_info.remove(name, &device)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn wanted(config: &Config) -> Wanted {
+    let mut selectors = config.pools.iter().flat_map(|pool| &pool.selectors);
+    Wanted { ddp_profiles: selectors.any(|selector| !selector.ddp_profiles.is_empty()) }
+}
+
+/// The kernel's events, by a thread of their own that blocks on them.
+fn listen() -> Option<mpsc::Receiver<()>> {
+    let (sender, receiver) = mpsc::channel(1);
+    let mut events = match Events::open() {
+        Ok(events) => events,
+        Err(error) => {
+            tracing::warn!("{error}; the node is looked at by the clock only");
+            return None;
+        }
+    };
+    std::thread::spawn(move || {
+        const LONG: Duration = Duration::from_secs(3600);
+        loop {
+            match events.wait(LONG) {
+                // A full channel holds a wake-up already.
+                Ok(true) => drop(sender.try_send(())),
+                Ok(false) => {}
+                Err(error) => {
+                    return tracing::warn!(
+                        "kernel events: {error}; the node is looked at by the clock only"
+                    );
+                }
+            }
+            if sender.is_closed() {
+                return;
+            }
+        }
+    });
+    Some(receiver)
+}
+
+/// Until something happens, or for as long as told.
+async fn wait(
+    events: &mut Option<mpsc::Receiver<()>>,
+    files: &mut watch::Receiver<u64>,
+    at_most: Duration,
+) {
+    let event = async {
+        match events {
+            Some(events) => events.recv().await.is_some(),
+            None => std::future::pending().await,
+        }
+    };
+    let file = files.changed();
+    let happened = async {
+        tokio::select! {
+            alive = event => alive,
+            changed = file => changed.is_ok(),
+        }
+    };
+    // A source that has ended is no event, and the clock goes on.
+    if let Ok(false) = timeout(at_most, happened).await {
+        sleep(at_most).await;
+    }
+}
