@@ -88,9 +88,38 @@ impl Devices {
 
     /// Completes the ports with what the kernel knows, and says of each netdev whether rules can be offloaded there.
     pub fn complete(&self, ports: &mut PortMap, policy: HwPolicy) -> BTreeMap<String, Offload> {
-        let all = ports.bridges.values_mut().flat_map(|bridge| bridge.ports.values_mut());
-        let netdevs = all.filter(|port| port.kind == PortKind::System);
-        netdevs.map(|port| (port.name.clone(), self.complete_one(port, policy))).collect()
+        let card = self.only_card(policy);
+        let mut offload = BTreeMap::new();
+        for port in ports.bridges.values_mut().flat_map(|bridge| bridge.ports.values_mut()) {
+            match &port.kind {
+                PortKind::System => {
+                    offload.insert(port.name.clone(), self.complete_one(port, policy));
+                }
+                PortKind::Tunnel(tunnel) => {
+                    let device = tunnel.device().and_then(|name| self.0.get(&name));
+                    port.ifindex = device.map(|device| PortIfIndex(device.ifindex.0));
+                    port.switch = card.clone().filter(|_| device.is_some());
+                }
+                PortKind::Internal | PortKind::Patch { .. } | PortKind::Other(_) => {}
+            }
+        }
+        offload
+    }
+
+    /// Where tunnels run: over the only card that takes filters. With two, the kernel's routes would have to say which.
+    fn only_card(&self, policy: HwPolicy) -> Option<SwitchPort> {
+        if policy == HwPolicy::SkipHw {
+            return Some(the_kernel());
+        }
+        let ready = self.0.values().filter(|device| device.takes_filters);
+        let mut cards: Vec<&str> =
+            ready.filter_map(|device| device.switch.as_ref().map(|at| at.id.as_str())).collect();
+        cards.sort_unstable();
+        cards.dedup();
+        match cards.as_slice() {
+            [id] => Some(SwitchPort { id: (*id).to_owned(), role: SwitchRole::Uplink }),
+            _ => None,
+        }
     }
 
     fn complete_one(&self, port: &mut Port, policy: HwPolicy) -> Offload {
@@ -124,7 +153,7 @@ fn switch_port(netdev: &Netdev) -> Option<SwitchPort> {
 #[cfg(test)]
 mod tests {
     use flow_compiler::openflow::{BridgeName, OfPort};
-    use flow_compiler::ports::BridgePorts;
+    use flow_compiler::ports::{BridgePorts, Tunnel, TunnelKind};
 
     use super::*;
 
@@ -167,6 +196,35 @@ mod tests {
         let bridge = &map.bridges[&BridgeName::from("br0")];
         let on_card: Vec<bool> = bridge.ports.values().map(|port| port.switch.is_some()).collect();
         assert_eq!(on_card, [true, false, false, false]);
+    }
+
+    /// A bridge with a Geneve tunnel only.
+    fn tunnel() -> PortMap {
+        let mut map = ports(&["ovn-a"]);
+        let port = map.bridges.values_mut().flat_map(|bridge| bridge.ports.values_mut());
+        let kind = TunnelKind::Geneve;
+        port.for_each(|port| {
+            port.kind = PortKind::Tunnel(Tunnel { kind, options: BTreeMap::new() });
+        });
+        map
+    }
+
+    fn tunnel_port(devices: &Devices) -> Port {
+        let mut map = tunnel();
+        devices.complete(&mut map, HwPolicy::SkipSw);
+        map.bridges[&BridgeName::from("br0")].ports[&OfPort(1)].clone()
+    }
+
+    #[test]
+    fn a_tunnel_port_is_the_kernels_device_of_its_kind_and_runs_over_the_only_card() {
+        let mut devices = devices();
+        assert_eq!(tunnel_port(&devices).ifindex, None, "OVS has not made the device yet");
+        devices.0.insert("genev_sys_6081".to_owned(), device(9, None, false));
+        let port = tunnel_port(&devices);
+        assert_eq!(port.ifindex, Some(PortIfIndex(9)));
+        assert_eq!(port.switch, Some(SwitchPort { id: "aa".to_owned(), role: SwitchRole::Uplink }));
+        devices.0.insert("np1r0".to_owned(), device(10, Some("bb"), true));
+        assert_eq!(tunnel_port(&devices).switch, None, "over which card is not known");
     }
 
     #[test]

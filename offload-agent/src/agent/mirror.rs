@@ -215,12 +215,16 @@ fn is_there(attach: Attach, devices: &Devices) -> bool {
     attach.device().is_none_or(|device| devices.name(device).is_some())
 }
 
+/// Where each filter runs. `skip_sw` asks for no software where it can be done without: the compiler says where not, such
+/// as filters on a tunnel's device and all that has to do with conntrack.
 fn with_policy(plan: &Filters, policy: HwPolicy) -> Filters {
-    let hw = match policy {
-        HwPolicy::Both => tc_filter::HwPolicy::Both,
-        HwPolicy::SkipSw => tc_filter::HwPolicy::SkipSw,
-        HwPolicy::SkipHw => tc_filter::HwPolicy::SkipHw,
+    let with = |filter: &tc_filter::Filter| {
+        let hw = match policy {
+            HwPolicy::Both => tc_filter::HwPolicy::Both,
+            HwPolicy::SkipSw => filter.hw,
+            HwPolicy::SkipHw => tc_filter::HwPolicy::SkipHw,
+        };
+        tc_filter::Filter { hw, ..filter.clone() }
     };
-    let with = |filter: &tc_filter::Filter| tc_filter::Filter { hw, ..filter.clone() };
     plan.iter().map(|(id, filter)| (*id, with(filter).normalized())).collect()
 }

@@ -1,7 +1,7 @@
 //! The daemon: hears what changes, and brings the kernel's filters after it.
 //!
 //! ```text
-//! watch (OVSDB, one task a bridge) ─┐
+//! watch (OVSDB, two tasks a bridge) ┐
 //! timer, signals, a turn that ended ┴─► Event ─► Agent::handle ─► Mirror::turn, on a thread of its own
 //! ```
 //!
@@ -122,7 +122,7 @@ struct Agent {
     status: latest::Sender<Status>,
     news: mpsc::Receiver<News>,
     tell: mpsc::Sender<News>,
-    watchers: BTreeMap<BridgeName, AbortHandle>,
+    watchers: BTreeMap<BridgeName, [AbortHandle; 2]>,
     tick: tokio::time::Interval,
     terminate: Signal,
     interrupt: Signal,
@@ -190,7 +190,9 @@ impl Agent {
 
     fn hear(&mut self, news: News) {
         tracing::debug!(%news, "heard");
-        self.view.take(news);
+        if !self.view.take(news) {
+            return;
+        }
         self.watch_bridges();
         self.heard = true;
         if self.due.is_none() {
@@ -198,20 +200,23 @@ impl Agent {
         }
     }
 
-    /// One watcher for each bridge there is, and none for those that went.
+    /// Watchers for each bridge there is, and none for those that went.
     fn watch_bridges(&mut self) {
         let wanted = self.view.bridges();
-        self.watchers.retain(|bridge, watcher| {
+        self.watchers.retain(|bridge, watchers| {
             let stays = wanted.contains(bridge);
             if !stays {
-                watcher.abort();
+                watchers.iter().for_each(AbortHandle::abort);
             }
             stays
         });
         for bridge in wanted {
             let ovs = &self.config.ovs;
             let tell = &self.tell;
-            let start = || watch::rules(ovs, bridge.clone(), tell.clone());
+            let start = || {
+                let rules = watch::rules(ovs, bridge.clone(), tell.clone());
+                [rules, watch::addresses(ovs, bridge.clone(), tell.clone())]
+            };
             self.watchers.entry(bridge.clone()).or_insert_with(start);
         }
     }

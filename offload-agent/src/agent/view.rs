@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use flow_compiler::capabilities::Capabilities;
 use flow_compiler::openflow::{BridgeName, BridgeRules, Ruleset};
-use flow_compiler::ports::PortMap;
+use flow_compiler::ports::{Fdb, PortMap};
 
 use super::mirror::Wanted;
 use super::watch::{Facts, News};
@@ -21,6 +21,8 @@ pub(super) struct View {
     rules: BTreeMap<BridgeName, Arc<BridgeRules>>,
     /// Bridges whose rules cannot be read now, and why.
     silent: BTreeMap<BridgeName, String>,
+    /// What the bridges have learned. Without it `NORMAL` stays in OVS.
+    addresses: BTreeMap<BridgeName, Fdb>,
 }
 
 /// Why the filters stay as they are.
@@ -52,10 +54,12 @@ impl View {
             database: Err("not connected yet".to_owned()),
             rules: BTreeMap::new(),
             silent: BTreeMap::new(),
+            addresses: BTreeMap::new(),
         }
     }
 
-    pub(super) fn take(&mut self, news: News) {
+    /// Takes in what a watcher tells. Whether anything is another now.
+    pub(super) fn take(&mut self, news: News) -> bool {
         match news {
             News::Database(facts) => self.database = Ok(facts),
             News::DatabaseLost(why) => self.database = Err(why),
@@ -67,12 +71,25 @@ impl View {
                 self.rules.remove(&bridge);
                 self.silent.insert(bridge, why);
             }
+            News::Addresses { bridge, fdb } => {
+                let old = self.addresses.insert(bridge, fdb.clone()).unwrap_or_default();
+                return old != fdb;
+            }
+            News::AddressesLost { bridge, why } => {
+                let lost = self.addresses.remove(&bridge);
+                if lost.is_some() {
+                    tracing::warn!("NORMAL on bridge {bridge} stays in OVS: {why}");
+                }
+                return lost.is_some_and(|fdb| !fdb.entries.is_empty());
+            }
         }
         let bridges = self.bridges();
         if self.database.is_ok() {
             self.rules.retain(|bridge, _| bridges.contains(bridge));
             self.silent.retain(|bridge, _| bridges.contains(bridge));
+            self.addresses.retain(|bridge, _| bridges.contains(bridge));
         }
+        true
     }
 
     /// The bridges to mirror: those of the configuration that exist and use the kernel datapath.
@@ -100,10 +117,12 @@ impl View {
         if flags.is_some_and(|database| database.restoring) {
             return Err(Hold::Restoring);
         }
+        let mut ports = ports;
         let mut ruleset = Ruleset::default();
-        for bridge in ports.bridges.keys() {
+        for (bridge, ports) in &mut ports.bridges {
             let rules = self.rules.get(bridge).ok_or_else(|| self.silence(bridge))?;
             ruleset.bridges.insert(bridge.clone(), BridgeRules::clone(rules));
+            ports.fdb = self.addresses.get(bridge).cloned().unwrap_or_default();
         }
         Ok(Wanted {
             ruleset: Arc::new(ruleset),
@@ -175,6 +194,24 @@ mod tests {
         let bridges = [("br-int", ""), ("br-dpdk", "netdev"), ("br-other", "")];
         view.take(News::Database(database(&bridges)));
         assert_eq!(view.bridges(), [BridgeName::from("br-int")].into());
+    }
+
+    #[test]
+    fn what_a_bridge_has_learned_is_known_until_it_cannot_be_read() {
+        let mut view = view("");
+        view.take(News::Database(database(&[("br-int", "")])));
+        view.take(rules("br-int"));
+        let bridge = BridgeName::from("br-int");
+        let fdb = Fdb::parse("1 0 aa:55:aa:55:00:0f 3\n", &BTreeMap::new()).unwrap();
+        let learned = || News::Addresses { bridge: bridge.clone(), fdb: fdb.clone() };
+        let lost = || News::AddressesLost { bridge: bridge.clone(), why: "closed".to_owned() };
+        let known = |view: &View| view.wanted().unwrap().ports.bridges[&bridge].fdb.clone();
+        assert!(!view.take(lost()), "what was never known is not lost");
+        assert!(view.take(learned()));
+        assert!(!view.take(learned()), "the same again is no news");
+        assert_eq!(known(&view), fdb);
+        assert!(view.take(lost()));
+        assert_eq!(known(&view), Fdb::default());
     }
 
     #[test]

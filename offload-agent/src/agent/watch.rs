@@ -1,5 +1,5 @@
-//! The watchers: one task for OVSDB, one for the rules of each bridge. Each connects, tells what it finds, and after a
-//! break connects again, with a pause that grows while it fails.
+//! The watchers: one task for OVSDB, and for each bridge one for its rules and one for its learned addresses. Each
+//! connects, tells what it finds, and after a break connects again, with a pause that grows while it fails.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -8,13 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flow_compiler::openflow::{BridgeName, BridgeRules};
-use flow_compiler::ports::{Database, PortMap};
+use flow_compiler::ports::{Database, Fdb, PortMap};
 use tokio::sync::mpsc::Sender;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::config::Ovs;
-use crate::ovs::{BridgeEvent, OfConn, OfError, OvsdbConn, OvsdbError};
+use crate::ovs::{BridgeEvent, OfConn, OfError, OvsdbConn, OvsdbError, Unixctl, UnixctlError};
 
 /// The pauses between attempts: from this, doubled, to that.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
@@ -22,6 +22,8 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from
 const GATHER: Duration = Duration::from_millis(10);
 /// A stream of changes without a gap is told in pieces of this length.
 const GATHER_AT_MOST: Duration = Duration::from_millis(200);
+/// How often the learned addresses are asked for; nobody is told when they change. OVS ages them by the second.
+const ADDRESSES_EVERY: Duration = Duration::from_secs(1);
 
 /// What a watcher tells.
 #[derive(Debug)]
@@ -36,6 +38,20 @@ pub(super) enum News {
         bridge: BridgeName,
         /// All its rules.
         rules: Arc<BridgeRules>,
+    },
+    /// The learned addresses of a bridge changed.
+    Addresses {
+        /// The bridge.
+        bridge: BridgeName,
+        /// All of them.
+        fdb: Fdb,
+    },
+    /// The learned addresses of a bridge cannot be read.
+    AddressesLost {
+        /// The bridge.
+        bridge: BridgeName,
+        /// Why.
+        why: String,
     },
     /// The rules of a bridge cannot be read.
     RulesLost {
@@ -53,6 +69,10 @@ impl fmt::Display for News {
             Self::DatabaseLost(why) => write!(f, "no database: {why}"),
             Self::Rules { bridge, rules } => write!(f, "{} rules of {bridge}", rules.rules.len()),
             Self::RulesLost { bridge, why } => write!(f, "no rules of {bridge}: {why}"),
+            Self::Addresses { bridge, fdb } => {
+                write!(f, "{} addresses of {bridge}", fdb.entries.len())
+            }
+            Self::AddressesLost { bridge, why } => write!(f, "no addresses of {bridge}: {why}"),
         }
     }
 }
@@ -130,6 +150,45 @@ pub(super) fn rules(ovs: &Ovs, bridge: BridgeName, tell: Sender<News>) -> AbortH
         }
     };
     tokio::spawn(task).abort_handle()
+}
+
+/// Watches the learned addresses of a bridge until aborted.
+pub(super) fn addresses(ovs: &Ovs, bridge: BridgeName, tell: Sender<News>) -> AbortHandle {
+    let run_dir = ovs.run_dir.clone();
+    let task = async move {
+        let mut pause = Pause::default();
+        while let Err(Stop::Broken(error)) =
+            watch_addresses(&run_dir, &bridge, &tell, &mut pause).await
+        {
+            let news = News::AddressesLost { bridge: bridge.clone(), why: error.to_string() };
+            if tell.send(news).await.is_err() {
+                return;
+            }
+            sleep(pause.next()).await;
+        }
+    };
+    tokio::spawn(task).abort_handle()
+}
+
+/// Tells the learned addresses, and tells them again when they are others.
+async fn watch_addresses(
+    run_dir: &Path,
+    bridge: &BridgeName,
+    tell: &Sender<News>,
+    pause: &mut Pause,
+) -> Result<Infallible, Stop<UnixctlError>> {
+    let mut connection = Unixctl::find(run_dir).await?;
+    let mut told = None;
+    loop {
+        let fdb = connection.fdb(bridge).await?;
+        pause.reset();
+        if told.as_ref() != Some(&fdb) {
+            let news = News::Addresses { bridge: bridge.clone(), fdb: fdb.clone() };
+            tell.send(news).await.map_err(|_| Stop::Unheard)?;
+            told = Some(fdb);
+        }
+        sleep(ADDRESSES_EVERY).await;
+    }
 }
 
 /// Why a watcher stops.

@@ -6,23 +6,17 @@
 use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use flow_compiler::openflow::wire::{
     self, DecodeError, Header, Message, Part, PortDesc, PortReason, Xid,
 };
 use flow_compiler::openflow::{BridgeRules, Group, Meter, Rule, RuleUpdate, TunnelOption};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::UnixStream;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
-/// How long an answer, or a piece of it, may take.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-/// After so much silence we ask whether the switch is still there.
-const PROBE_AFTER: Duration = Duration::from_secs(30);
+use super::link::{Link, LinkError};
+
 /// One answer may not fill the memory; 20,000 rules are 4 MB.
 const ANSWER_LIMIT: usize = 256 << 20;
-const READ_CHUNK: usize = 64 << 10;
 /// The number of our only flow monitor.
 const MONITOR: u32 = 1;
 /// The number of a message that answers nothing.
@@ -116,42 +110,36 @@ pub enum BridgeEvent {
 /// A connection to one bridge.
 #[derive(Debug)]
 pub struct OfConn {
-    socket: PathBuf,
-    stream: UnixStream,
+    link: Link,
     incoming: Inbox,
-    outgoing: Vec<u8>,
     events: VecDeque<BridgeEvent>,
     last_xid: u32,
-    last_heard: Instant,
-    probed: bool,
 }
 
 impl OfConn {
     /// Connects, and agrees on OpenFlow 1.5.
     pub async fn connect(socket: &Path) -> Result<OfConn, OfError> {
         let connect = |source| OfError::Connect { socket: socket.to_owned(), source };
-        let stream = UnixStream::connect(socket).await.map_err(connect)?;
         let mut conn = OfConn {
-            socket: socket.to_owned(),
-            stream,
+            link: Link::connect(socket).await.map_err(connect)?,
             incoming: Inbox::default(),
-            outgoing: Vec::new(),
             events: VecDeque::new(),
             last_xid: 0,
-            last_heard: Instant::now(),
-            probed: false,
         };
         conn.handshake().await?;
         Ok(conn)
     }
 
+    fn socket(&self) -> PathBuf {
+        self.link.socket().to_owned()
+    }
+
     async fn handshake(&mut self) -> Result<(), OfError> {
         self.request(wire::hello);
-        let deadline = Instant::now() + ANSWER_TIMEOUT;
-        let (header, _) = self.read_message(deadline).await?;
+        let (header, _) = self.read_message(Link::answer_deadline()).await?;
         match header.version {
             version if version < wire::VERSION => {
-                Err(OfError::Version { socket: self.socket.clone(), version })
+                Err(OfError::Version { socket: self.socket(), version })
             }
             _ => Ok(()),
         }
@@ -192,18 +180,14 @@ impl OfConn {
             if let Some(event) = self.events.pop_front() {
                 return Ok(event);
             }
-            let patience = if self.probed { PROBE_AFTER + ANSWER_TIMEOUT } else { PROBE_AFTER };
-            match self.read_message(self.last_heard + patience).await {
+            match self.read_message(self.link.news_deadline()).await {
                 Ok((header, message)) => self.take_news(header, message)?,
-                Err(OfError::Silent { .. }) if !self.probed => self.probe(),
+                Err(OfError::Silent { .. }) if self.link.may_probe() => {
+                    self.request(wire::echo_request);
+                }
                 Err(error) => return Err(error),
             }
         }
-    }
-
-    fn probe(&mut self) {
-        self.probed = true;
-        self.request(wire::echo_request);
     }
 
     /// All rules, with importance and flags, which [`OfConn::watch`] is not told.
@@ -246,7 +230,7 @@ impl OfConn {
     pub async fn tunnel_options(&mut self) -> Result<Vec<(u16, TunnelOption)>, OfError> {
         let xid = self.request(wire::tunnel_options_request);
         loop {
-            match self.read_message(Instant::now() + ANSWER_TIMEOUT).await? {
+            match self.read_message(Link::answer_deadline()).await? {
                 (header, Message::TunnelOptions(options)) if header.xid == xid => {
                     return Ok(options);
                 }
@@ -259,7 +243,7 @@ impl OfConn {
     fn request(&mut self, encode: impl FnOnce(Xid) -> Vec<u8>) -> Xid {
         self.last_xid = self.last_xid.wrapping_add(1).max(1);
         let xid = Xid(self.last_xid);
-        self.outgoing.extend(encode(xid));
+        self.link.send(&encode(xid));
         xid
     }
 
@@ -267,7 +251,7 @@ impl OfConn {
     async fn collect(&mut self, xid: Xid) -> Result<Vec<Part>, OfError> {
         let (mut parts, mut size) = (Vec::new(), 0);
         loop {
-            let (header, message) = self.read_message(Instant::now() + ANSWER_TIMEOUT).await?;
+            let (header, message) = self.read_message(Link::answer_deadline()).await?;
             match message {
                 Message::Multipart { part, more } if header.xid == xid => {
                     size += header.body_len();
@@ -279,7 +263,7 @@ impl OfConn {
                 message => self.take_news(header, message)?,
             }
             if size > ANSWER_LIMIT {
-                return Err(OfError::TooLarge { socket: self.socket.clone(), limit: ANSWER_LIMIT });
+                return Err(OfError::TooLarge { socket: self.socket(), limit: ANSWER_LIMIT });
             }
         }
     }
@@ -287,9 +271,9 @@ impl OfConn {
     /// Deals with a message that is not the answer being waited for.
     fn take_news(&mut self, header: Header, message: Message) -> Result<(), OfError> {
         match message {
-            Message::EchoRequest(data) => self.outgoing.extend(wire::echo_reply(header.xid, &data)),
+            Message::EchoRequest(data) => self.link.send(&wire::echo_reply(header.xid, &data)),
             Message::Error { kind, code } => {
-                return Err(OfError::Refused { socket: self.socket.clone(), kind, code });
+                return Err(OfError::Refused { socket: self.socket(), kind, code });
             }
             Message::PortStatus(reason, port) => {
                 self.events.push_back(BridgeEvent::Port(reason, port))
@@ -306,45 +290,26 @@ impl OfConn {
     /// The next message. What has been read of it is kept when the wait is given up.
     async fn read_message(&mut self, deadline: Instant) -> Result<(Header, Message), OfError> {
         loop {
-            self.flush().await?;
             if let Some(message) = self.take_message()? {
                 return Ok(message);
             }
-            let read = self.stream.read_buf(self.incoming.space());
-            match timeout_at(deadline, read).await {
-                Err(_) => return Err(self.silent()),
-                Ok(Ok(0)) => return Err(OfError::Closed { socket: self.socket.clone() }),
-                Ok(Ok(_)) => self.heard(),
-                Ok(Err(source)) => return Err(OfError::Io { socket: self.socket.clone(), source }),
-            }
+            let read = self.link.read(self.incoming.space(), deadline).await;
+            read.map_err(|error| self.broke(error))?;
         }
     }
 
-    fn heard(&mut self) {
-        self.last_heard = Instant::now();
-        self.probed = false;
-    }
-
-    fn silent(&self) -> OfError {
-        OfError::Silent {
-            socket: self.socket.clone(),
-            seconds: self.last_heard.elapsed().as_secs(),
+    fn broke(&self, error: LinkError) -> OfError {
+        let socket = self.socket();
+        match error {
+            LinkError::Io(source) => OfError::Io { socket, source },
+            LinkError::Closed => OfError::Closed { socket },
+            LinkError::Silent { seconds } => OfError::Silent { socket, seconds },
         }
-    }
-
-    async fn flush(&mut self) -> Result<(), OfError> {
-        while !self.outgoing.is_empty() {
-            let written = self.stream.write(&self.outgoing).await;
-            let written =
-                written.map_err(|source| OfError::Io { socket: self.socket.clone(), source })?;
-            self.outgoing.drain(..written);
-        }
-        Ok(())
     }
 
     /// The first message of what has been read, when all of it is there.
     fn take_message(&mut self) -> Result<Option<(Header, Message)>, OfError> {
-        let decoding = |source| OfError::Decode { socket: self.socket.clone(), source };
+        let decoding = |source| OfError::Decode { socket: self.socket(), source };
         let unread = self.incoming.unread();
         let Some(start) = unread.first_chunk::<{ wire::HEADER_LEN }>() else { return Ok(None) };
         let header = Header::decode(start).map_err(decoding)?;
@@ -373,7 +338,6 @@ impl Inbox {
     fn space(&mut self) -> &mut Vec<u8> {
         self.bytes.drain(..self.taken);
         self.taken = 0;
-        self.bytes.reserve(READ_CHUNK);
         &mut self.bytes
     }
 }

@@ -7,25 +7,18 @@
 
 use std::collections::VecDeque;
 use std::path::Path;
-use std::time::Duration;
 
 use flow_compiler::ports::{Database, RowUpdate};
 use ovsdb_client::message::{self, Incoming};
 use ovsdb_client::{JsonStream, OPEN_VSWITCH, OvsdbError, Remote};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::UnixStream;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
+use super::link::{Link, LinkError};
 use super::rows;
 
-/// How long an answer, or a piece of it, may take.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-/// After so much silence we ask whether the server is still there.
-const PROBE_AFTER: Duration = Duration::from_secs(30);
 /// One message may not fill the memory.
 const MESSAGE_LIMIT: usize = 64 << 20;
-const READ_CHUNK: usize = 64 << 10;
 const WATCH_ID: &str = "watch";
 const PROBE_ID: &str = "echo";
 
@@ -50,6 +43,7 @@ const TABLES: [(&str, &[&str]); 5] = [
             "sflow",
             "ipfix",
             "mcast_snooping_enable",
+            "flood_vlans",
         ],
     ),
     (
@@ -103,6 +97,8 @@ const TABLES: [(&str, &[&str]); 5] = [
             "select_vlan",
             "output_port",
             "output_vlan",
+            "snaplen",
+            "filter",
         ],
     ),
 ];
@@ -111,12 +107,9 @@ const TABLES: [(&str, &[&str]); 5] = [
 #[derive(Debug)]
 pub struct OvsdbConn {
     remote: Remote,
-    stream: UnixStream,
+    link: Link,
     incoming: JsonStream,
-    outgoing: Vec<u8>,
     updates: VecDeque<Vec<RowUpdate>>,
-    last_heard: Instant,
-    probed: bool,
 }
 
 impl OvsdbConn {
@@ -125,12 +118,9 @@ impl OvsdbConn {
         let connect = |source| OvsdbError::Connect { remote: Remote::from(socket), source };
         Ok(OvsdbConn {
             remote: Remote::from(socket),
-            stream: UnixStream::connect(socket).await.map_err(connect)?,
+            link: Link::connect(socket).await.map_err(connect)?,
             incoming: JsonStream::default(),
-            outgoing: Vec::new(),
             updates: VecDeque::new(),
-            last_heard: Instant::now(),
-            probed: false,
         })
     }
 
@@ -156,28 +146,24 @@ impl OvsdbConn {
             if let Some(updates) = self.updates.pop_front() {
                 return Ok(updates);
             }
-            let patience = if self.probed { PROBE_AFTER + ANSWER_TIMEOUT } else { PROBE_AFTER };
-            match self.read_message(self.last_heard + patience).await {
+            match self.read_message(self.link.news_deadline()).await {
                 Ok(message) => self.take_news(message::classify(message, None)),
-                Err(OvsdbError::Silent { .. }) if !self.probed => self.probe(),
+                Err(OvsdbError::Silent { .. }) if self.link.may_probe() => {
+                    self.send(&message::echo(PROBE_ID));
+                }
                 Err(error) => return Err(error),
             }
         }
     }
 
-    fn probe(&mut self) {
-        self.probed = true;
-        self.send(&message::echo(PROBE_ID));
-    }
-
     /// Puts a message into the queue; it leaves with the next read.
     fn send(&mut self, message: &Value) {
-        self.outgoing.extend(message.to_string().into_bytes());
+        self.link.send(message.to_string().as_bytes());
     }
 
     async fn answer(&mut self, id: &str) -> Result<Value, OvsdbError> {
         loop {
-            let message = self.read_message(Instant::now() + ANSWER_TIMEOUT).await?;
+            let message = self.read_message(Link::answer_deadline()).await?;
             match message::classify(message, Some(id)) {
                 Incoming::Answer(Ok(result)) => return Ok(result),
                 Incoming::Answer(Err(error)) => {
@@ -198,9 +184,7 @@ impl OvsdbConn {
 
     /// The next message. What has been read of it is kept when the wait is given up.
     async fn read_message(&mut self, deadline: Instant) -> Result<Value, OvsdbError> {
-        let mut chunk = vec![0; READ_CHUNK];
         loop {
-            self.flush().await?;
             if let Some(object) = self.incoming.next_object() {
                 let decode = |source| OvsdbError::Decode { remote: self.remote.clone(), source };
                 return serde_json::from_slice(&object).map_err(decode);
@@ -211,38 +195,20 @@ impl OvsdbConn {
                     limit: MESSAGE_LIMIT,
                 });
             }
-            match timeout_at(deadline, self.stream.read(&mut chunk)).await {
-                Err(_) => return Err(self.silent()),
-                Ok(Ok(0)) => return Err(OvsdbError::Closed { remote: self.remote.clone() }),
-                Ok(Ok(count)) => self.heard(chunk.get(..count).unwrap_or_default()),
-                Ok(Err(source)) => {
-                    return Err(OvsdbError::Io { remote: self.remote.clone(), source });
-                }
-            }
+            let mut chunk = Vec::new();
+            let read = self.link.read(&mut chunk, deadline).await;
+            read.map_err(|error| self.broke(error))?;
+            self.incoming.push(&chunk);
         }
     }
 
-    fn heard(&mut self, bytes: &[u8]) {
-        self.last_heard = Instant::now();
-        self.probed = false;
-        self.incoming.push(bytes);
-    }
-
-    fn silent(&self) -> OvsdbError {
-        OvsdbError::Silent {
-            remote: self.remote.clone(),
-            seconds: self.last_heard.elapsed().as_secs(),
+    fn broke(&self, error: LinkError) -> OvsdbError {
+        let remote = self.remote.clone();
+        match error {
+            LinkError::Io(source) => OvsdbError::Io { remote, source },
+            LinkError::Closed => OvsdbError::Closed { remote },
+            LinkError::Silent { seconds } => OvsdbError::Silent { remote, seconds },
         }
-    }
-
-    async fn flush(&mut self) -> Result<(), OvsdbError> {
-        while !self.outgoing.is_empty() {
-            let written = self.stream.write(&self.outgoing).await;
-            let written =
-                written.map_err(|source| OvsdbError::Io { remote: self.remote.clone(), source })?;
-            self.outgoing.drain(..written);
-        }
-        Ok(())
     }
 }
 

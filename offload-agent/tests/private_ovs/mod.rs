@@ -84,7 +84,24 @@ impl PrivateOvs {
 
     /// Runs `ovs-ofctl` in OpenFlow 1.5 with these arguments.
     pub(crate) fn ofctl(&self, arguments: &[&str]) -> String {
-        self.run("ovs-ofctl", &[&["-OOpenFlow15"], arguments].concat())
+        self.ofctl_in("OpenFlow15", arguments)
+    }
+
+    /// Runs `ovs-ofctl` in a version of OpenFlow.
+    pub(crate) fn ofctl_in(&self, version: &str, arguments: &[&str]) -> String {
+        self.run("ovs-ofctl", &[&["-O", version], arguments].concat())
+    }
+
+    /// Runs `ovs-appctl` on the switch with these words.
+    pub(crate) fn appctl(&self, words: &str) -> String {
+        let target = self.path("ovs-vswitchd.ctl");
+        let words: Vec<&str> = words.split_whitespace().collect();
+        self.run("ovs-appctl", &[&["-t", target.as_str()], words.as_slice()].concat())
+    }
+
+    /// OVS's runtime directory.
+    pub(crate) fn run_dir(&self) -> &Path {
+        self.directory.path()
     }
 
     /// Loads rules, one a line.
@@ -93,16 +110,23 @@ impl PrivateOvs {
         self.ofctl(&["add-flows", bridge, &self.path("rules")]);
     }
 
+    /// What `ovs-ofctl` shows in a version of OpenFlow; `None` when that version cannot say it.
+    pub(crate) fn shown_in(&self, version: &str, arguments: &[&str]) -> Option<String> {
+        self.output("ovs-ofctl", &[&["-O", version], arguments].concat()).ok()
+    }
+
     fn run(&self, program: &str, arguments: &[&str]) -> String {
-        let output = self
-            .command(program)
-            .args(self.database_option(program))
-            .args(arguments)
-            .output()
-            .unwrap();
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{program} {arguments:?}: {errors}");
-        String::from_utf8(output.stdout).unwrap()
+        let answer = self.output(program, arguments);
+        answer.unwrap_or_else(|errors| panic!("{program} {arguments:?}: {errors}"))
+    }
+
+    fn output(&self, program: &str, arguments: &[&str]) -> Result<String, String> {
+        let mut command = self.command(program);
+        let output = command.args(self.database_option(program)).args(arguments).output().unwrap();
+        match output.status.success() {
+            true => Ok(String::from_utf8(output.stdout).unwrap()),
+            false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+        }
     }
 
     fn database_option(&self, program: &str) -> Option<String> {

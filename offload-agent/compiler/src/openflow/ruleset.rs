@@ -190,7 +190,7 @@ pub struct Band {
     pub kind: BandKind,
     /// In the meter's unit.
     pub rate: u32,
-    /// In the meter's unit.
+    /// In the meter's unit; the rate, where the meter counts no bursts.
     pub burst_size: u32,
 }
 

@@ -34,8 +34,8 @@ pub(super) fn parse(line: &str) -> Result<Meter, ParseError> {
     Ok(Meter { id: id.ok_or_else(malformed)?, unit, burst, stats, bands: Vec::new() })
 }
 
-/// Reads the line of a band.
-pub(super) fn parse_band(line: &str) -> Result<Band, ParseError> {
+/// Reads the line of a band. A meter without bursts shows none, and OVS takes the rate for it.
+pub(super) fn parse_band(line: &str, burst: bool) -> Result<Band, ParseError> {
     let line = Token::line(line).trim();
     let malformed = |token: Token<'_>| token.error(Problem::Malformed { example: BAND_EXAMPLE });
     let mut band = Band { kind: BandKind::Drop, rate: 0, burst_size: 0 };
@@ -55,6 +55,9 @@ pub(super) fn parse_band(line: &str) -> Result<Band, ParseError> {
     }
     if let BandKind::DscpRemark { precedence: told } = &mut band.kind {
         *told = precedence;
+    }
+    if !burst {
+        band.burst_size = band.rate;
     }
     Ok(band)
 }

@@ -41,7 +41,7 @@ pub fn parse_meters(text: &str) -> Result<Vec<Meter>, ParseError> {
     let mut meters: Vec<Meter> = Vec::new();
     for (number, line) in content_lines(text) {
         match meters.last_mut().filter(|_| !meter::begins(line)) {
-            Some(meter) => meter.bands.push(at_line(number, meter::parse_band(line))?),
+            Some(meter) => meter.bands.push(at_line(number, meter::parse_band(line, meter.burst))?),
             None => meters.push(at_line(number, meter::parse(line))?),
         }
     }
