@@ -18,8 +18,10 @@
 //! a time-out; async programs call it from a blocking task. Sysfs starts at a root that tests
 //! choose; netlink speaks to the network namespace of the thread that opened the connection.
 
+pub mod announce;
 pub mod auxiliary;
 pub mod binding;
+pub mod bridge;
 pub mod devlink;
 pub mod driver;
 pub mod error;

@@ -1,9 +1,13 @@
-//! Which netdevs carry the node's default routes, so that no step cuts a node off.
+//! Routes: which netdevs carry the node's default routes, so that no step cuts a node off, and those a pod gets.
+
+mod add;
 
 use std::collections::BTreeSet;
 
 use rustix::io::Errno;
 use tc_filter::IfIndex;
+
+pub use add::{NewRoute, Routes};
 
 use crate::netlink::NetlinkError;
 use crate::netlink::attr::{AttrError, Attributes};

@@ -82,7 +82,8 @@ pub enum EnvError {
 }
 
 const CONTAINER_WANTED: &str = "a container's id: letters, digits, and . _ - after the first";
-const IFNAME_WANTED: &str = "an interface's name: 1 to 15 bytes without / : or white space, and not . or ..";
+const IFNAME_WANTED: &str =
+    "an interface's name: 1 to 15 bytes without / : or white space, and not . or ..";
 const NETNS_WANTED: &str = "the path of the container's network namespace";
 /// The kernel's `IFNAMSIZ`, without its NUL.
 const IFNAME_LIMIT: usize = 15;
@@ -176,7 +177,9 @@ fn is_container(text: &str) -> bool {
 pub(crate) fn is_ifname(text: &str) -> bool {
     (1..=IFNAME_LIMIT).contains(&text.len())
         && !matches!(text, "." | "..")
-        && !text.bytes().any(|byte| byte == b'/' || byte == b':' || byte.is_ascii_whitespace() || byte == 0)
+        && !text
+            .bytes()
+            .any(|byte| byte == b'/' || byte == b':' || byte.is_ascii_whitespace() || byte == 0)
 }
 
 /// `NAME=VALUE;NAME=VALUE`.
@@ -207,12 +210,14 @@ mod tests {
             ("CNI_PATH", "/opt/cni/bin:/usr/lib/cni"),
         ]);
         variables.extend(changes.iter().copied());
-        Call::read(|name| variables.get(name).map(ToString::to_string)).map_err(|error| error.to_string())
+        Call::read(|name| variables.get(name).map(ToString::to_string))
+            .map_err(|error| error.to_string())
     }
 
     #[test]
     fn a_call_is_read() {
-        let call = read(&[("CNI_ARGS", "IgnoreUnknown=1;K8S_POD_NAMESPACE=a;K8S_POD_NAME=web")]).unwrap();
+        let call =
+            read(&[("CNI_ARGS", "IgnoreUnknown=1;K8S_POD_NAMESPACE=a;K8S_POD_NAME=web")]).unwrap();
         assert_eq!((call.verb, call.path.len()), (Verb::Add, 2));
         let pod = call.pod().unwrap();
         assert_eq!((pod.namespace.as_str(), pod.name.as_str(), pod.uid.as_str()), ("a", "web", ""));

@@ -83,7 +83,8 @@ impl CniError {
     /// As JSON, in this version.
     #[must_use]
     pub fn to_json(&self, version: Version) -> Value {
-        let mut error = json!({"cniVersion": version.to_string(), "code": self.code, "msg": self.message});
+        let mut error =
+            json!({"cniVersion": version.to_string(), "code": self.code, "msg": self.message});
         if !self.details.is_empty() {
             error["details"] = json!(self.details);
         }

@@ -10,5 +10,6 @@ mod version;
 pub use env::{Attachment, Call, EnvError, PodIdentity, Verb};
 pub use error::{CniError, Code};
 pub use ip::{InvalidIpNet, IpNet};
+pub(crate) use result::read_route;
 pub use result::{BadResult, CniResult, Interface, IpConfig, Route};
 pub use version::{UnknownVersion, Version};

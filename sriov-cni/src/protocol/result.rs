@@ -142,13 +142,19 @@ fn text<T: std::str::FromStr>(
     parsed.map(Some).ok_or_else(|| bad(&format!("{field}.{member}"), found, wanted))
 }
 
-fn number<T: TryFrom<u64>>(value: &Value, field: &str, member: &str) -> Result<Option<T>, BadResult> {
+fn number<T: TryFrom<u64>>(
+    value: &Value,
+    field: &str,
+    member: &str,
+) -> Result<Option<T>, BadResult> {
     let found = match value.get(member) {
         None | Some(Value::Null) => return Ok(None),
         Some(found) => found,
     };
     let parsed = found.as_u64().and_then(|number| T::try_from(number).ok());
-    parsed.map(Some).ok_or_else(|| bad(&format!("{field}.{member}"), found, "a whole number that fits"))
+    parsed
+        .map(Some)
+        .ok_or_else(|| bad(&format!("{field}.{member}"), found, "a whole number that fits"))
 }
 
 fn read_interface(value: &Value, field: &str) -> Result<Interface, BadResult> {
@@ -167,7 +173,8 @@ const IP_WANTED: &str = "an address";
 fn read_ip(value: &Value, field: &str) -> Result<IpConfig, BadResult> {
     let address = text(value, field, "address", NET_WANTED)?;
     Ok(IpConfig {
-        address: address.ok_or_else(|| bad(&format!("{field}.address"), &Value::Null, NET_WANTED))?,
+        address: address
+            .ok_or_else(|| bad(&format!("{field}.address"), &Value::Null, NET_WANTED))?,
         gateway: text(value, field, "gateway", IP_WANTED)?,
         interface: number(value, field, "interface")?,
     })
@@ -220,7 +227,9 @@ impl IpConfig {
 
 impl Route {
     fn to_json(&self, version: Version) -> Value {
-        let number = |value: Option<u32>| value.filter(|_| version >= Version::V1_1_0).map(|value| json!(value));
+        let number = |value: Option<u32>| {
+            value.filter(|_| version >= Version::V1_1_0).map(|value| json!(value))
+        };
         object([
             ("dst", Some(json!(self.dst.to_string()))),
             ("gw", self.gw.map(|gw| json!(gw.to_string()))),
@@ -272,7 +281,10 @@ mod tests {
     #[test]
     fn what_makes_no_sense_is_named() {
         let error = |value: Value| CniResult::from_json(&value).unwrap_err().to_string();
-        assert!(error(json!({"ips": [{"address": "10.0.0.5"}]})).starts_with("field ips[0].address is \"10.0.0.5\""));
+        assert!(
+            error(json!({"ips": [{"address": "10.0.0.5"}]}))
+                .starts_with("field ips[0].address is \"10.0.0.5\"")
+        );
         assert!(error(json!({"ips": {}})).contains("ips is {}; it must be a list"));
         assert!(error(json!({"routes": [{"gw": "x"}]})).contains("routes[0]"));
     }

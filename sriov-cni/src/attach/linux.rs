@@ -1,0 +1,150 @@
+//! A representor's port on a bridge of the kernel's own, with VLAN filtering.
+//!
+//! Held to its own MAC address the port is *locked*: the kernel drops what comes from an address that the bridge does not
+//! know to be there, learns none, and the pod's is put there for good (Linux 5.18). All of it goes when the port leaves
+//! the bridge, so leaving is all there is to undo.
+
+use serde::{Deserialize, Serialize};
+use switchdev::Sysfs;
+use switchdev::bridge::{Bridges, PortVlan};
+use switchdev::link::Links;
+use tc_filter::Mac;
+
+use super::ovs::Tagging;
+
+/// A representor's port on a Linux bridge.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BridgePort {
+    /// The bridge.
+    pub bridge: String,
+    /// The representor.
+    pub netdev: String,
+    /// The VLANs.
+    pub tagging: Tagging,
+    /// The only MAC address that may come from the pod.
+    pub only: Option<String>,
+}
+
+/// What went wrong on a Linux bridge.
+#[derive(Debug, thiserror::Error)]
+pub enum BridgeError {
+    /// The kernel refused.
+    #[error(transparent)]
+    Card(#[from] switchdev::CardError),
+    /// The kernel refused.
+    #[error(transparent)]
+    Netlink(#[from] switchdev::netlink::NetlinkError),
+    /// The bridge does not look at tags.
+    #[error("bridge {0} does not filter VLANs; switch it on: ip link set {0} type bridge vlan_filtering 1")]
+    NoFiltering(String),
+    /// Somebody else put the representor on a bridge or into a bond.
+    #[error("representor {netdev} is already part of {master}; take it out: ip link set {netdev} nomaster")]
+    Foreign {
+        /// The representor.
+        netdev: String,
+        /// What it is part of.
+        master: String,
+    },
+}
+
+impl BridgePort {
+    /// Puts it there.
+    ///
+    /// # Errors
+    /// [`BridgeError`].
+    pub fn attach(&self, sysfs: &Sysfs) -> Result<(), BridgeError> {
+        let mut links = Links::open()?;
+        let (bridge, port) = (links.find(&self.bridge)?.ifindex, links.find(&self.netdev)?.ifindex);
+        if self.tagging != Tagging::All && !filters_vlans(sysfs, &self.bridge) {
+            return Err(BridgeError::NoFiltering(self.bridge.clone()));
+        }
+        match master(sysfs, &self.netdev) {
+            Some(master) if master != self.bridge => {
+                return Err(BridgeError::Foreign { netdev: self.netdev.clone(), master });
+            }
+            _ => {}
+        }
+        let mut bridges = Bridges::open()?;
+        bridges.join(port, bridge)?;
+        self.set_vlans(&mut bridges, port, default_vlan(sysfs, &self.bridge))?;
+        if let Some(mac) = self.only() {
+            bridges.allow_only(port, mac, self.vlan())?;
+        }
+        Ok(())
+    }
+
+    /// Takes it away; a representor that is not there, or on no bridge of ours, is left alone.
+    ///
+    /// # Errors
+    /// [`BridgeError`].
+    pub fn detach(&self, sysfs: &Sysfs) -> Result<(), BridgeError> {
+        if master(sysfs, &self.netdev).as_deref() != Some(&self.bridge) {
+            return Ok(());
+        }
+        let port = Links::open()?.find(&self.netdev)?.ifindex;
+        Ok(Bridges::open()?.leave(port)?)
+    }
+
+    /// What is wrong with the port.
+    #[must_use]
+    pub fn check(&self, sysfs: &Sysfs) -> Option<String> {
+        match master(sysfs, &self.netdev) {
+            Some(master) if master == self.bridge => None,
+            Some(master) => Some(format!("{} is part of {master}, not of bridge {}", self.netdev, self.bridge)),
+            None => Some(format!("{} is not on bridge {} any more", self.netdev, self.bridge)),
+        }
+    }
+
+    fn only(&self) -> Option<Mac> {
+        self.only.as_ref()?.parse().ok()
+    }
+
+    fn vlan(&self) -> Option<u16> {
+        match self.tagging {
+            Tagging::Access(vlan) => Some(vlan),
+            _ => None,
+        }
+    }
+
+    fn set_vlans(
+        &self,
+        bridges: &mut Bridges,
+        port: tc_filter::IfIndex,
+        default: Option<u16>,
+    ) -> Result<(), BridgeError> {
+        let wanted: Vec<PortVlan> = match &self.tagging {
+            Tagging::Access(vlan) | Tagging::Tunnel(vlan) => vec![PortVlan { vlan: *vlan, untagged: true }],
+            Tagging::Trunk(vlans) => vlans.iter().map(|vlan| PortVlan { vlan: *vlan, untagged: false }).collect(),
+            Tagging::All => return Ok(()),
+        };
+        for vlan in &wanted {
+            bridges.add_vlan(port, *vlan)?;
+        }
+        let unwanted = default.filter(|default| wanted.iter().all(|vlan| vlan.vlan != *default));
+        unwanted.map_or(Ok(()), |vlan| Ok(bridges.remove_vlan(port, vlan)?))
+    }
+}
+
+/// Whether there is a Linux bridge of this name.
+pub(crate) fn is_bridge(sysfs: &Sysfs, name: &str) -> bool {
+    sysfs.net_device(name).join("bridge").is_dir()
+}
+
+fn filters_vlans(sysfs: &Sysfs, bridge: &str) -> bool {
+    setting(sysfs, bridge, "vlan_filtering").as_deref() == Some("1")
+}
+
+/// The VLAN that ports get when they join; 0 is none.
+fn default_vlan(sysfs: &Sysfs, bridge: &str) -> Option<u16> {
+    setting(sysfs, bridge, "default_pvid")?.parse().ok().filter(|vlan| *vlan != 0)
+}
+
+fn setting(sysfs: &Sysfs, bridge: &str, name: &str) -> Option<String> {
+    let text = std::fs::read_to_string(sysfs.net_device(bridge).join("bridge").join(name)).ok()?;
+    Some(text.trim().to_owned())
+}
+
+fn master(sysfs: &Sysfs, netdev: &str) -> Option<String> {
+    let target = std::fs::read_link(sysfs.net_device(netdev).join("master")).ok()?;
+    Some(target.file_name()?.to_string_lossy().into_owned())
+}
