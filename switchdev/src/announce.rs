@@ -32,7 +32,8 @@ pub fn announce(
     mac: Mac,
     addresses: &[IpAddr],
 ) -> Result<(), NetlinkError> {
-    let frames: Vec<Vec<u8>> = addresses.iter().map(|address| announcement(mac, *address)).collect();
+    let frames: Vec<Vec<u8>> =
+        addresses.iter().map(|address| announcement(mac, *address)).collect();
     let failed = |source| NetlinkError::Socket {
         request: format!("announcing addresses on link {link}"),
         source,
@@ -91,9 +92,8 @@ fn icmpv6_checksum(from: Ipv6Addr, to: Ipv6Addr, body: &[u8]) -> u16 {
     let length = u32::try_from(body.len()).unwrap_or_default().to_be_bytes();
     let pseudo = [&from.octets()[..], &to.octets(), &length, &[0, 0, 0, ICMPV6]].concat();
     let words = pseudo.chunks(2).chain(body.chunks(2));
-    let word = |pair: &[u8]| {
-        u32::from(u16::from_be_bytes([pair[0], pair.get(1).copied().unwrap_or(0)]))
-    };
+    let word =
+        |pair: &[u8]| u32::from(u16::from_be_bytes([pair[0], pair.get(1).copied().unwrap_or(0)]));
     let mut sum: u32 = words.map(word).sum();
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);

@@ -108,13 +108,19 @@ impl Bridges {
     ///
     /// # Errors
     /// The kernel's errno and sentence: `EINVAL` before Linux 5.18, which has no locked ports.
-    pub fn allow_only(&mut self, port: IfIndex, mac: Mac, vlan: Option<u16>) -> Result<(), NetlinkError> {
+    pub fn allow_only(
+        &mut self,
+        port: IfIndex,
+        mac: Mac,
+        vlan: Option<u16>,
+    ) -> Result<(), NetlinkError> {
         let what = format!("bridge fdb replace {mac} dev index {port} master static");
         let request = neighbour(port, mac, vlan);
         self.connection.request(uapi::NEW_NEIGHBOUR, uapi::CREATE_REPLACE, &request, &what)?;
         let what = format!("bridge link set dev index {port} locked on learning off");
         let flags = Writer::default().u8(uapi::PORT_LEARNING, 0).u8(uapi::PORT_LOCKED, 1);
-        let request = link(uapi::FAMILY_BRIDGE, port, Writer::default().nested(uapi::PROTINFO, flags));
+        let request =
+            link(uapi::FAMILY_BRIDGE, port, Writer::default().nested(uapi::PROTINFO, flags));
         self.connection.request(uapi::SET_LINK, 0, &request, &what).map(drop)
     }
 

@@ -32,6 +32,8 @@ const DEMO: &[Need] = &[
     Need { package: QEMU_PACKAGE, sign: Sign::Qemu },
     program("openvswitch-switch", "ovs-vswitchd"),
     program("iproute2", "devlink"),
+    // IPAM for the CNI plugin.
+    file("containernetworking-plugins", "/usr/lib/cni/host-local"),
     program("ethtool", "ethtool"),
     program("kmod", "modprobe"),
     program("util-linux", "setpriv"),

@@ -73,7 +73,11 @@ mod tests {
     fn one_mac_address_leaves_48_matches() {
         let others = complement(&[Prefix::exact(0x0200_0000_0001, 48)]);
         assert_eq!(others.len(), 48);
-        let (value, mask) = others.iter().map(|p| p.masked(48)).find(|(_, mask)| *mask == 0xffff_ffff_ffff).unwrap();
+        let (value, mask) = others
+            .iter()
+            .map(|p| p.masked(48))
+            .find(|(_, mask)| *mask == 0xffff_ffff_ffff)
+            .unwrap();
         assert_eq!((value, mask), (0x0200_0000_0000, 0xffff_ffff_ffff));
     }
 

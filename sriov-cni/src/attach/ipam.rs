@@ -29,7 +29,9 @@ pub struct Delegate {
 #[derive(Debug, thiserror::Error)]
 pub enum IpamError {
     /// There is no such plugin.
-    #[error("ipam.type {plugin:?}: no such plugin in CNI_PATH ({path}); install it there (containernetworking-plugins has host-local and static)")]
+    #[error(
+        "ipam.type {plugin:?}: no such plugin in CNI_PATH ({path}); install it there (containernetworking-plugins has host-local and static)"
+    )]
     NotFound {
         /// Asked for.
         plugin: String,
@@ -129,7 +131,8 @@ impl Delegate {
 
     fn result_of(&self, verb: &str, conf: &Map<String, Value>) -> Result<CniResult, IpamError> {
         let answer = self.run(verb, conf)?;
-        CniResult::from_json(&answer).map_err(|source| IpamError::Result { plugin: self.plugin.clone(), source })
+        CniResult::from_json(&answer)
+            .map_err(|source| IpamError::Result { plugin: self.plugin.clone(), source })
     }
 
     fn run(&self, verb: &str, conf: &Map<String, Value>) -> Result<Value, IpamError> {
@@ -148,21 +151,35 @@ impl Delegate {
         if let Some(mut stdin) = child.stdin.take() {
             let written = stdin.write_all(Value::Object(conf.clone()).to_string().as_bytes());
             // A plugin that failed early does not read; its answer says why.
-            written.or_else(|error| if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) }).map_err(failed)?;
+            written
+                .or_else(|error| {
+                    if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) }
+                })
+                .map_err(failed)?;
         }
         let output = child.wait_with_output().map_err(failed)?;
         let answer = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
-        if output.status.success() { Ok(answer) } else { Err(self.refused(&answer, &output.stdout)) }
+        if output.status.success() {
+            Ok(answer)
+        } else {
+            Err(self.refused(&answer, &output.stdout))
+        }
     }
 
     fn refused(&self, answer: &Value, stdout: &[u8]) -> IpamError {
         let said = answer.get("msg").and_then(Value::as_str).map(str::to_owned);
-        let details = answer.get("details").and_then(Value::as_str).filter(|details| !details.is_empty());
+        let details =
+            answer.get("details").and_then(Value::as_str).filter(|details| !details.is_empty());
         let message = said.unwrap_or_else(|| String::from_utf8_lossy(stdout).trim().to_owned());
         IpamError::Refused {
             plugin: self.plugin.clone(),
-            code: answer.get("code").and_then(Value::as_u64).and_then(|code| u32::try_from(code).ok()).unwrap_or_default(),
-            message: details.map_or_else(|| message.clone(), |details| format!("{message} ({details})")),
+            code: answer
+                .get("code")
+                .and_then(Value::as_u64)
+                .and_then(|code| u32::try_from(code).ok())
+                .unwrap_or_default(),
+            message: details
+                .map_or_else(|| message.clone(), |details| format!("{message} ({details})")),
         }
     }
 
@@ -171,9 +188,16 @@ impl Delegate {
             return Err(IpamError::Name(self.plugin.clone()));
         }
         let candidates = self.path.iter().map(|directory: &PathBuf| directory.join(&self.plugin));
-        candidates.into_iter().find(|program| is_program(program)).ok_or_else(|| IpamError::NotFound {
-            plugin: self.plugin.clone(),
-            path: self.path.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(":"),
+        candidates.into_iter().find(|program| is_program(program)).ok_or_else(|| {
+            IpamError::NotFound {
+                plugin: self.plugin.clone(),
+                path: self
+                    .path
+                    .iter()
+                    .map(|path| path.display().to_string())
+                    .collect::<Vec<_>>()
+                    .join(":"),
+            }
         })
     }
 }
@@ -205,7 +229,8 @@ mod tests {
         std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
         let env = [("CNI_CONTAINERID".to_owned(), "c1".to_owned())].into();
-        let conf = json!({"cniVersion": "1.0.0", "ipam": {"type": "fake"}}).as_object().unwrap().clone();
+        let conf =
+            json!({"cniVersion": "1.0.0", "ipam": {"type": "fake"}}).as_object().unwrap().clone();
         let path = vec!["/nowhere".into(), dir.path().to_owned()];
         (dir, Delegate { plugin: "fake".into(), path, conf, env, pool: Vec::new() })
     }
@@ -219,13 +244,20 @@ mod tests {
         assert_eq!(delegate.allocate().unwrap().ips[0].address.to_string(), "10.0.0.5/24");
         let read = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap();
         assert_eq!(read("env"), "ADD c1\n");
-        assert_eq!(serde_json::from_str::<Value>(&read("stdin")).unwrap()["ipam"]["type"], json!("fake"));
+        assert_eq!(
+            serde_json::from_str::<Value>(&read("stdin")).unwrap()["ipam"]["type"],
+            json!("fake")
+        );
     }
 
     #[test]
     fn a_refusal_is_told_in_the_plugins_words() {
-        let (_dir, delegate) = delegate(r#"echo '{"code": 7, "msg": "no room", "details": "full"}'; exit 1"#);
-        assert_eq!(delegate.allocate().unwrap_err().to_string(), "IPAM plugin fake: no room (full)");
+        let (_dir, delegate) =
+            delegate(r#"echo '{"code": 7, "msg": "no room", "details": "full"}'; exit 1"#);
+        assert_eq!(
+            delegate.allocate().unwrap_err().to_string(),
+            "IPAM plugin fake: no room (full)"
+        );
         let (_dir, delegate) = super::tests::delegate("echo hello; exit 3");
         assert_eq!(delegate.release().unwrap_err().to_string(), "IPAM plugin fake: hello");
     }
@@ -240,7 +272,10 @@ mod tests {
         assert_eq!(delegate.allocate().unwrap().ips[0].address.to_string(), "10.0.0.7/24");
         delegate.pool = vec!["10.0.0.6".into()];
         let error = delegate.allocate().unwrap_err().to_string();
-        assert!(error.contains("none of 10.0.0.6 could be had") && error.contains("taken"), "{error}");
+        assert!(
+            error.contains("none of 10.0.0.6 could be had") && error.contains("taken"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -248,14 +283,18 @@ mod tests {
         let (_dir, mut delegate) = delegate("");
         delegate.plugin = "dhcpd".into();
         let error = delegate.allocate().unwrap_err().to_string();
-        assert!(error.starts_with("ipam.type \"dhcpd\": no such plugin in CNI_PATH (/nowhere:"), "{error}");
+        assert!(
+            error.starts_with("ipam.type \"dhcpd\": no such plugin in CNI_PATH (/nowhere:"),
+            "{error}"
+        );
         delegate.plugin = "../sh".into();
         assert!(delegate.allocate().unwrap_err().to_string().contains("is no plugin's name"));
     }
 
     #[test]
     fn a_verb_that_an_older_plugin_does_not_know_is_no_failure() {
-        let (_dir, delegate) = delegate(r#"echo '{"code": 4, "msg": "unknown CNI_COMMAND: GC"}'; exit 1"#);
+        let (_dir, delegate) =
+            delegate(r#"echo '{"code": 4, "msg": "unknown CNI_COMMAND: GC"}'; exit 1"#);
         assert!(delegate.forward("GC").is_ok());
     }
 }

@@ -35,10 +35,14 @@ pub enum BridgeError {
     #[error(transparent)]
     Netlink(#[from] switchdev::netlink::NetlinkError),
     /// The bridge does not look at tags.
-    #[error("bridge {0} does not filter VLANs; switch it on: ip link set {0} type bridge vlan_filtering 1")]
+    #[error(
+        "bridge {0} does not filter VLANs; switch it on: ip link set {0} type bridge vlan_filtering 1"
+    )]
     NoFiltering(String),
     /// Somebody else put the representor on a bridge or into a bond.
-    #[error("representor {netdev} is already part of {master}; take it out: ip link set {netdev} nomaster")]
+    #[error(
+        "representor {netdev} is already part of {master}; take it out: ip link set {netdev} nomaster"
+    )]
     Foreign {
         /// The representor.
         netdev: String,
@@ -90,7 +94,9 @@ impl BridgePort {
     pub fn check(&self, sysfs: &Sysfs) -> Option<String> {
         match master(sysfs, &self.netdev) {
             Some(master) if master == self.bridge => None,
-            Some(master) => Some(format!("{} is part of {master}, not of bridge {}", self.netdev, self.bridge)),
+            Some(master) => {
+                Some(format!("{} is part of {master}, not of bridge {}", self.netdev, self.bridge))
+            }
             None => Some(format!("{} is not on bridge {} any more", self.netdev, self.bridge)),
         }
     }
@@ -113,8 +119,12 @@ impl BridgePort {
         default: Option<u16>,
     ) -> Result<(), BridgeError> {
         let wanted: Vec<PortVlan> = match &self.tagging {
-            Tagging::Access(vlan) | Tagging::Tunnel(vlan) => vec![PortVlan { vlan: *vlan, untagged: true }],
-            Tagging::Trunk(vlans) => vlans.iter().map(|vlan| PortVlan { vlan: *vlan, untagged: false }).collect(),
+            Tagging::Access(vlan) | Tagging::Tunnel(vlan) => {
+                vec![PortVlan { vlan: *vlan, untagged: true }]
+            }
+            Tagging::Trunk(vlans) => {
+                vlans.iter().map(|vlan| PortVlan { vlan: *vlan, untagged: false }).collect()
+            }
             Tagging::All => return Ok(()),
         };
         for vlan in &wanted {

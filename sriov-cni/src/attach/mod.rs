@@ -5,6 +5,7 @@
 //! without the configuration it came from.
 
 mod complement;
+mod device_info;
 mod ipam;
 mod linux;
 mod openflow;
@@ -12,10 +13,15 @@ mod ovs;
 mod pod;
 mod rules;
 mod steps;
+mod sweep;
 
+pub use device_info::{DeviceInfo, DeviceInfoError};
+pub(crate) use ipam::with_ips;
 pub use ipam::{Delegate, IpamError};
 pub use linux::BridgePort;
-pub use ovs::{OWNER, OvsPort, Tagging};
+pub(crate) use linux::is_bridge;
+pub use ovs::{OWNER, OvsError, OvsPort, Tagging};
 pub use pod::PodSide;
+pub(crate) use pod::open as open_netns;
 pub use rules::PortRules;
-pub use steps::{Step, Steps};
+pub use steps::{Step, Steps, ipam_result};

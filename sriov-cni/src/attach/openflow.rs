@@ -66,7 +66,7 @@ pub(crate) struct OpenFlow {
 
 /// What went wrong between us and the bridge.
 #[derive(Debug, thiserror::Error)]
-pub enum OpenFlowError {
+pub(crate) enum OpenFlowError {
     /// The socket failed.
     #[error("bridge socket {socket}: {source}; ovs-vswitchd must run and have the bridge", socket = socket.display())]
     Io {
@@ -94,15 +94,22 @@ impl OpenFlow {
             stream.set_write_timeout(Some(TIMEOUT))?;
             Ok(stream)
         });
-        let stream = stream.map_err(|source| OpenFlowError::Io { socket: socket.to_owned(), source })?;
+        let stream =
+            stream.map_err(|source| OpenFlowError::Io { socket: socket.to_owned(), source })?;
         let mut connection = Self { socket: socket.to_owned(), stream };
         connection.send(&message(HELLO, &[]))?;
         Ok(connection)
     }
 
     /// Rules that drop what they match, with this cookie and priority.
-    pub(crate) fn add_drops(&mut self, cookie: u64, priority: u16, rules: &[Vec<Match>]) -> Result<(), OpenFlowError> {
-        let mods: Vec<u8> = rules.iter().flat_map(|rule| flow_mod(COMMAND_ADD, cookie, priority, rule)).collect();
+    pub(crate) fn add_drops(
+        &mut self,
+        cookie: u64,
+        priority: u16,
+        rules: &[Vec<Match>],
+    ) -> Result<(), OpenFlowError> {
+        let mods: Vec<u8> =
+            rules.iter().flat_map(|rule| flow_mod(COMMAND_ADD, cookie, priority, rule)).collect();
         self.send(&mods)?;
         self.barrier()
     }
@@ -135,7 +142,7 @@ impl OpenFlow {
         loop {
             let (kind, body) = self.receive()?;
             match kind {
-                ERROR => refused = refused.or(Some(self.refused(&body))),
+                ERROR => refused = refused.or_else(|| Some(self.refused(&body))),
                 ECHO_REQUEST => self.send(&message(ECHO_REPLY, &body))?,
                 BARRIER_REPLY => return refused.map_or(Ok(()), Err),
                 _ => {}
@@ -144,7 +151,9 @@ impl OpenFlow {
     }
 
     fn refused(&self, body: &[u8]) -> OpenFlowError {
-        let word = |at: usize| body.get(at..at + 2).and_then(|b| b.try_into().ok()).map_or(0, u16::from_be_bytes);
+        let word = |at: usize| {
+            body.get(at..at + 2).and_then(|b| b.try_into().ok()).map_or(0, u16::from_be_bytes)
+        };
         OpenFlowError::Refused { socket: self.socket.clone(), kind: word(0), code: word(2) }
     }
 

@@ -75,7 +75,9 @@ pub enum OvsError {
     #[error("database {0:?}: {1}")]
     Remote(String, ovsdb_client::InvalidRemote),
     /// There is no such bridge.
-    #[error("bridge: there is no OVS bridge {bridge:?}; make it (ovs-vsctl add-br {bridge}), or name one of {there}")]
+    #[error(
+        "bridge: there is no OVS bridge {bridge:?}; make it (ovs-vsctl add-br {bridge}), or name one of {there}"
+    )]
     NoBridge {
         /// Asked for.
         bridge: String,
@@ -83,7 +85,9 @@ pub enum OvsError {
         there: String,
     },
     /// A mirror is not on the bridge.
-    #[error("mirrors: bridge {bridge} has no mirror {mirror:?}; make it first, with its output port")]
+    #[error(
+        "mirrors: bridge {bridge} has no mirror {mirror:?}; make it first, with its output port"
+    )]
     NoMirror {
         /// The bridge.
         bridge: String,
@@ -91,7 +95,9 @@ pub enum OvsError {
         mirror: String,
     },
     /// Somebody else put the representor on a bridge.
-    #[error("representor {netdev} is already a port of bridge {bridge}, and not one of ours; take it off: ovs-vsctl del-port {bridge} {netdev}")]
+    #[error(
+        "representor {netdev} is already a port of bridge {bridge}, and not one of ours; take it off: ovs-vsctl del-port {bridge} {netdev}"
+    )]
     Foreign {
         /// The representor.
         netdev: String,
@@ -107,7 +113,9 @@ pub enum OvsError {
         error: String,
     },
     /// The switch did not answer in time.
-    #[error("ovs-vswitchd has not taken {netdev} within {seconds} s; see whether it runs, and its log")]
+    #[error(
+        "ovs-vswitchd has not taken {netdev} within {seconds} s; see whether it runs, and its log"
+    )]
     NotTaken {
         /// The representor.
         netdev: String,
@@ -115,7 +123,9 @@ pub enum OvsError {
         seconds: u64,
     },
     /// The switch still has the netdev.
-    #[error("ovs-vswitchd has not let go of {netdev} within {seconds} s; see whether it runs, and its log")]
+    #[error(
+        "ovs-vswitchd has not let go of {netdev} within {seconds} s; see whether it runs, and its log"
+    )]
     NotReleased {
         /// The representor.
         netdev: String,
@@ -162,7 +172,11 @@ impl OvsPort {
             patience_ms: u64::try_from(conf.patience.as_millis()).unwrap_or(u64::MAX),
             tagging,
             port_ids: Vec::new(),
-            interface_ids: conf.iface_id.iter().map(|id| ("iface-id".to_owned(), id.clone())).collect(),
+            interface_ids: conf
+                .iface_id
+                .iter()
+                .map(|id| ("iface-id".to_owned(), id.clone()))
+                .collect(),
             ofport_request: conf.ofport_request,
             interface_type: conf.interface_type.clone(),
             mirrors: conf.mirrors.iter().map(|m| (m.name.clone(), m.ingress, m.egress)).collect(),
@@ -191,9 +205,20 @@ impl OvsPort {
     /// [`OvsError`]; something is left then.
     pub fn detach(&self) -> Result<(), OvsError> {
         self.persist(|port, client| {
-            let found = Self::find(client, "Port", &[Condition::is("name", port.netdev.as_str())], &["_uuid", "external_ids"])?;
-            let ours: Vec<Uuid> = found.iter().filter(|row| port.is_ours(row)).filter_map(uuid).collect();
-            let qos = Self::find(client, "QoS", &[Condition::includes("external_ids", port.mark())], &["_uuid"])?;
+            let found = Self::find(
+                client,
+                "Port",
+                &[Condition::is("name", port.netdev.as_str())],
+                &["_uuid", "external_ids"],
+            )?;
+            let ours: Vec<Uuid> =
+                found.iter().filter(|row| port.is_ours(row)).filter_map(uuid).collect();
+            let qos = Self::find(
+                client,
+                "QoS",
+                &[Condition::includes("external_ids", port.mark())],
+                &["_uuid"],
+            )?;
             if ours.is_empty() && qos.is_empty() {
                 return Ok(());
             }
@@ -208,29 +233,54 @@ impl OvsPort {
     pub fn check(&self) -> Result<Option<String>, OvsError> {
         let mut client = Client::connect(&self.remote()?)?;
         let columns = ["_uuid", "external_ids", "tag", "trunks", "interfaces"];
-        let ports = Self::find(&mut client, "Port", &[Condition::is("name", self.netdev.as_str())], &columns)?;
+        let ports = Self::find(
+            &mut client,
+            "Port",
+            &[Condition::is("name", self.netdev.as_str())],
+            &columns,
+        )?;
         let Some(port) = ports.first() else {
-            return Ok(Some(format!("{} is no port of bridge {} any more", self.netdev, self.bridge)));
+            return Ok(Some(format!(
+                "{} is no port of bridge {} any more",
+                self.netdev, self.bridge
+            )));
         };
         if !self.is_ours(port) {
             return Ok(Some(format!("port {} does not carry our mark any more", self.netdev)));
         }
         for (column, wanted) in self.vlan_columns() {
             if normal(&port[&column]) != normal(&wanted) && !port[&column].is_null() {
-                return Ok(Some(format!("port {}: {column} is {}, not {wanted}", self.netdev, port[&column])));
+                return Ok(Some(format!(
+                    "port {}: {column} is {}, not {wanted}",
+                    self.netdev, port[&column]
+                )));
             }
         }
-        let interfaces = Self::find(&mut client, "Interface", &[Condition::is("name", self.netdev.as_str())], &["ofport", "error"])?;
+        let interfaces = Self::find(
+            &mut client,
+            "Interface",
+            &[Condition::is("name", self.netdev.as_str())],
+            &["ofport", "error"],
+        )?;
         Ok(interfaces.first().and_then(|row| self.number(row).err()).map(|error| error.to_string()))
     }
 
     /// Makes attempts until one succeeds, fails for good, or the patience is at its end.
-    fn persist<T>(&self, mut attempt: impl FnMut(&Self, &mut Client) -> Result<T, OvsError>) -> Result<T, OvsError> {
+    fn persist<T>(
+        &self,
+        mut attempt: impl FnMut(&Self, &mut Client) -> Result<T, OvsError>,
+    ) -> Result<T, OvsError> {
         let (remote, deadline) = (self.remote()?, Instant::now() + self.patience());
         loop {
-            let result = Client::connect(&remote).map_err(OvsError::from).and_then(|mut client| attempt(self, &mut client));
+            let result = Client::connect(&remote)
+                .map_err(OvsError::from)
+                .and_then(|mut client| attempt(self, &mut client));
             match result {
-                Err(OvsError::Database(error)) if error.is_transient() && Instant::now() < deadline => sleep(RETRY),
+                Err(OvsError::Database(error))
+                    if error.is_transient() && Instant::now() < deadline =>
+                {
+                    sleep(RETRY)
+                }
                 result => return result,
             }
         }
@@ -249,7 +299,12 @@ impl OvsPort {
         Duration::from_millis(self.patience_ms)
     }
 
-    fn find(client: &mut Client, table: &str, rows: &[Condition], columns: &[&str]) -> Result<Vec<Value>, OvsError> {
+    fn find(
+        client: &mut Client,
+        table: &str,
+        rows: &[Condition],
+        columns: &[&str],
+    ) -> Result<Vec<Value>, OvsError> {
         let found = client.transact(&Transaction::on(OPEN_VSWITCH).select(table, rows, columns))?;
         Ok(found.rows(0).to_vec())
     }
@@ -258,7 +313,12 @@ impl OvsPort {
         let bridges = Self::find(client, "Bridge", &[], &["_uuid", "name", "ports", "mirrors"])?;
         let named = bridges.iter().find(|bridge| bridge["name"] == json!(self.bridge));
         let bridge = named.ok_or_else(|| self.no_bridge(&bridges))?;
-        let same_name = Self::find(client, "Port", &[Condition::is("name", self.netdev.as_str())], &["_uuid", "external_ids"])?;
+        let same_name = Self::find(
+            client,
+            "Port",
+            &[Condition::is("name", self.netdev.as_str())],
+            &["_uuid", "external_ids"],
+        )?;
         let mut seen = Seen {
             bridge: uuid(bridge).ok_or_else(|| self.no_bridge(&bridges))?,
             ours: None,
@@ -288,36 +348,52 @@ impl OvsPort {
         Ok(())
     }
 
-    fn with_same_iface_id(&self, client: &mut Client, bridges: &[Value]) -> Result<Vec<(Uuid, Uuid)>, OvsError> {
+    fn with_same_iface_id(
+        &self,
+        client: &mut Client,
+        bridges: &[Value],
+    ) -> Result<Vec<(Uuid, Uuid)>, OvsError> {
         let Some((_, id)) = self.interface_ids.iter().find(|(name, _)| name == "iface-id") else {
             return Ok(Vec::new());
         };
         let same = [Condition::includes("external_ids", map([("iface-id", id.as_str())]))];
         let interfaces = Self::find(client, "Interface", &same, &["_uuid", "name"])?;
-        let others = interfaces.iter().filter(|row| row["name"] != json!(self.netdev)).filter_map(uuid);
+        let others =
+            interfaces.iter().filter(|row| row["name"] != json!(self.netdev)).filter_map(uuid);
         let mut ports = Vec::new();
         for interface in others {
             let of = [Condition::includes("interfaces", interface.to_json())];
             ports.extend(Self::find(client, "Port", &of, &["_uuid"])?.iter().filter_map(uuid));
         }
-        Ok(ports.into_iter().filter_map(|port| Some((uuid(bridge_of(&port, bridges)?)?, port))).collect())
+        Ok(ports
+            .into_iter()
+            .filter_map(|port| Some((uuid(bridge_of(&port, bridges)?)?, port)))
+            .collect())
     }
 
-    fn find_mirrors(&self, client: &mut Client, bridge: &Value) -> Result<Vec<(Uuid, bool, bool)>, OvsError> {
+    fn find_mirrors(
+        &self,
+        client: &mut Client,
+        bridge: &Value,
+    ) -> Result<Vec<(Uuid, bool, bool)>, OvsError> {
         let there = value::uuids(&bridge["mirrors"]);
         let mut found = Vec::new();
         for (name, ingress, egress) in &self.mirrors {
-            let rows = Self::find(client, "Mirror", &[Condition::is("name", name.as_str())], &["_uuid"])?;
+            let rows =
+                Self::find(client, "Mirror", &[Condition::is("name", name.as_str())], &["_uuid"])?;
             let mirror = rows.iter().filter_map(uuid).find(|mirror| there.contains(mirror));
-            let missing = || OvsError::NoMirror { bridge: self.bridge.clone(), mirror: name.clone() };
+            let missing =
+                || OvsError::NoMirror { bridge: self.bridge.clone(), mirror: name.clone() };
             found.push((mirror.ok_or_else(missing)?, *ingress, *egress));
         }
         Ok(found)
     }
 
     fn no_bridge(&self, bridges: &[Value]) -> OvsError {
-        let names: Vec<&str> = bridges.iter().filter_map(|bridge| bridge["name"].as_str()).collect();
-        let there = if names.is_empty() { "none, for there is none".to_owned() } else { names.join(", ") };
+        let names: Vec<&str> =
+            bridges.iter().filter_map(|bridge| bridge["name"].as_str()).collect();
+        let there =
+            if names.is_empty() { "none, for there is none".to_owned() } else { names.join(", ") };
         OvsError::NoBridge { bridge: self.bridge.clone(), there }
     }
 
@@ -327,7 +403,8 @@ impl OvsPort {
         let mut transaction = Transaction::on(OPEN_VSWITCH);
         for (bridge, port) in &seen.stale {
             let row = [Condition::row(bridge)];
-            transaction = transaction.mutate("Bridge", &row, "ports", Mutator::Delete, port.to_json());
+            transaction =
+                transaction.mutate("Bridge", &row, "ports", Mutator::Delete, port.to_json());
         }
         transaction = transaction.insert("Interface", "interface", self.interface_row());
         if let Some((kbps, burst)) = self.ingress {
@@ -347,11 +424,15 @@ impl OvsPort {
     }
 
     fn interface_row(&self) -> Map<String, Value> {
-        let mut row = columns([("name", json!(self.netdev)), ("external_ids", pairs(&self.interface_ids))]);
+        let mut row =
+            columns([("name", json!(self.netdev)), ("external_ids", pairs(&self.interface_ids))]);
         let mut put = |column: &str, value: Option<Value>| {
             row.extend(value.map(|value| (column.to_owned(), value)));
         };
-        put("type", self.interface_type.as_ref().filter(|kind| *kind != "system").map(|kind| json!(kind)));
+        put(
+            "type",
+            self.interface_type.as_ref().filter(|kind| *kind != "system").map(|kind| json!(kind)),
+        );
         put("ofport_request", self.ofport_request.map(|number| json!(number)));
         put("ingress_policing_rate", self.egress.map(|(kbps, _)| json!(kbps)));
         put("ingress_policing_burst", self.egress.map(|(_, burst)| json!(burst)));
@@ -380,7 +461,9 @@ impl OvsPort {
                 ("vlan_mode", json!("dot1q-tunnel")),
                 ("other_config", map([("qinq-ethtype", "802.1ad")])),
             ],
-            Tagging::Trunk(vlans) => vec![("trunks", set(vlans.iter().copied())), ("vlan_mode", json!("trunk"))],
+            Tagging::Trunk(vlans) => {
+                vec![("trunks", set(vlans.iter().copied())), ("vlan_mode", json!("trunk"))]
+            }
         };
         columns.into_iter().map(|(column, value)| (column.to_owned(), value)).collect()
     }
@@ -421,14 +504,17 @@ impl OvsPort {
         let mut transaction = Transaction::on(OPEN_VSWITCH);
         for port in ports {
             let on = [Condition::includes("ports", port.to_json())];
-            transaction = transaction.mutate("Bridge", &on, "ports", Mutator::Delete, port.to_json());
+            transaction =
+                transaction.mutate("Bridge", &on, "ports", Mutator::Delete, port.to_json());
         }
         let transaction = transaction.delete("QoS", &marked).delete("Queue", &marked);
-        let transaction = transaction.comment(&format!("sriov-cni: {} from {}", self.netdev, self.bridge));
+        let transaction =
+            transaction.comment(&format!("sriov-cni: {} from {}", self.netdev, self.bridge));
         match client.configure(transaction, self.patience()) {
-            Err(error) if error.is_wait_timeout() => {
-                Err(OvsError::NotReleased { netdev: self.netdev.clone(), seconds: self.patience().as_secs() })
-            }
+            Err(error) if error.is_wait_timeout() => Err(OvsError::NotReleased {
+                netdev: self.netdev.clone(),
+                seconds: self.patience().as_secs(),
+            }),
             done => Ok(done.map(drop)?),
         }
     }
@@ -441,7 +527,10 @@ impl OvsPort {
             .select("Interface", &row, &["ofport", "error"]);
         let found = match client.transact_patiently(&wait, self.patience()) {
             Err(error) if error.is_wait_timeout() => {
-                return Err(OvsError::NotTaken { netdev: self.netdev.clone(), seconds: self.patience().as_secs() });
+                return Err(OvsError::NotTaken {
+                    netdev: self.netdev.clone(),
+                    seconds: self.patience().as_secs(),
+                });
             }
             found => found?,
         };
@@ -477,7 +566,8 @@ fn pairs(ids: &[(String, String)]) -> Value {
 
 /// A set of one and that one are the same, and sets have no order.
 fn normal(value: &Value) -> Vec<String> {
-    let mut elements: Vec<String> = value::elements(value).into_iter().map(ToString::to_string).collect();
+    let mut elements: Vec<String> =
+        value::elements(value).into_iter().map(ToString::to_string).collect();
     elements.sort();
     elements
 }

@@ -14,7 +14,9 @@ use serde::{Deserialize, Serialize};
 use tc_filter::Mac;
 
 use super::complement::{Prefix, complement};
-use super::openflow::{ARP_SPA, ETH_SRC, ETH_TYPE, Field, IN_PORT, IPV4_SRC, IPV6_SRC, Match, OpenFlow, OpenFlowError};
+use super::openflow::{
+    ARP_SPA, ETH_SRC, ETH_TYPE, Field, IN_PORT, IPV4_SRC, IPV6_SRC, Match, OpenFlow, OpenFlowError,
+};
 
 /// Above all rules of any pipeline.
 const PRIORITY: u16 = u16::MAX;
@@ -40,7 +42,7 @@ impl PortRules {
     /// The rules for a port on a bridge whose database is at `database`.
     #[must_use]
     pub fn new(database: &Path, bridge: &str, mac: Mac, addresses: bool) -> Self {
-        let directory = database.parent().unwrap_or(Path::new("/"));
+        let directory = database.parent().unwrap_or_else(|| Path::new("/"));
         Self { socket: directory.join(format!("{bridge}.mgmt")), mac: mac.to_string(), addresses }
     }
 
@@ -132,7 +134,9 @@ mod tests {
     fn takes(rule: &[Match], values: &[(Field, u128)]) -> bool {
         rule.iter().all(|wanted| {
             let found = values.iter().find(|(field, _)| *field == wanted.field);
-            found.is_some_and(|(_, value)| (value ^ wanted.value) & wanted.mask.unwrap_or(u128::MAX) == 0)
+            found.is_some_and(|(_, value)| {
+                (value ^ wanted.value) & wanted.mask.unwrap_or(u128::MAX) == 0
+            })
         })
     }
 
@@ -149,13 +153,18 @@ mod tests {
         for other in [0x0200_0000_0000, 0x0200_0000_0003, 0x8200_0000_0001, 0] {
             assert!(dropped(false, &[(ETH_SRC, other)]), "{other:x}");
         }
-        assert!(!dropped(false, &[(ETH_SRC, 0x0200_0000_0001), (ETH_TYPE, ETH_IPV4), (IPV4_SRC, 7)]));
+        assert!(!dropped(
+            false,
+            &[(ETH_SRC, 0x0200_0000_0001), (ETH_TYPE, ETH_IPV4), (IPV4_SRC, 7)]
+        ));
     }
 
     #[test]
     fn with_port_security_only_the_pods_addresses_pass() {
         let own = (ETH_SRC, 0x0200_0000_0001);
-        let v4 = |address: [u8; 4]| [own, (ETH_TYPE, ETH_IPV4), (IPV4_SRC, u32::from_be_bytes(address).into())];
+        let v4 = |address: [u8; 4]| {
+            [own, (ETH_TYPE, ETH_IPV4), (IPV4_SRC, u32::from_be_bytes(address).into())]
+        };
         assert!(!dropped(true, &v4([10, 0, 0, 5])));
         assert!(dropped(true, &v4([10, 0, 0, 6])));
         assert!(dropped(true, &v4([0, 0, 0, 0])), "DHCP is not for a pod with addresses");

@@ -31,7 +31,8 @@ fn is_passed_over(name: &str, place: &str) -> bool {
 }
 
 fn unknown(field: String, name: &str, keys: &[Key]) -> Problem {
-    let nearest = nearest(name, keys.iter().map(|key| key.name)).map(str::to_owned);
+    let place = field.strip_suffix(name).unwrap_or_default();
+    let nearest = nearest(name, keys.iter().map(|key| key.name)).map(|key| format!("{place}{key}"));
     Problem::Unknown { field, nearest }
 }
 

@@ -170,7 +170,11 @@ impl NetConf {
         let conf = gather(given.clone(), call, &mut problems);
         fields::check(&without_wishes(&conf), keys::KEYS, "", &mut problems);
         let fields = Fields(&conf);
-        let trunk = vlan::read_trunk(fields, &mut problems);
+        let trunk = if problems.is_empty() {
+            vlan::read_trunk(fields, &mut problems)
+        } else {
+            BTreeSet::new()
+        };
         let routes = wished_routes(fields, &mut problems);
         let socket = socket(fields, &mut problems);
         conflicts::check(fields, call, &mut problems);

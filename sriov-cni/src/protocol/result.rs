@@ -226,6 +226,12 @@ impl IpConfig {
 }
 
 impl Route {
+    /// With all it has, for the ledger.
+    #[must_use]
+    pub fn recorded(&self) -> Value {
+        self.to_json(Version::LATEST)
+    }
+
     fn to_json(&self, version: Version) -> Value {
         let number = |value: Option<u32>| {
             value.filter(|_| version >= Version::V1_1_0).map(|value| json!(value))
@@ -272,7 +278,8 @@ mod tests {
         let old = CniResult::from_json(&full()).unwrap().to_json(Version::V0_4_0);
         assert_eq!(old["ips"][0]["version"], json!("4"));
         assert_eq!(old["ips"][1]["version"], json!("6"));
-        assert_eq!(old["interfaces"][1].get("mtu").or(old["interfaces"][1].get("pciID")), None);
+        let interface = &old["interfaces"][1];
+        assert_eq!((interface.get("mtu"), interface.get("pciID")), (None, None));
         assert_eq!(old["routes"][0], json!({"dst": "0.0.0.0/0", "gw": "10.0.0.1"}));
         let v1 = CniResult::from_json(&full()).unwrap().to_json(Version::V1_0_0);
         assert_eq!(v1["ips"][0].get("version"), None);

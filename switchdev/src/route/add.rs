@@ -92,7 +92,9 @@ fn write(link: IfIndex, route: &NewRoute) -> Vec<u8> {
     let mut payload = vec![family, length, 0, 0, table, PROTOCOL_STATIC, scope, UNICAST];
     payload.extend([0; 4]);
     let attributes = Writer::default()
-        .maybe((length != 0).then_some(to), |writer, to| writer.bytes(DST, &octets(network(to, length))))
+        .maybe((length != 0).then_some(to), |writer, to| {
+            writer.bytes(DST, &octets(network(to, length)))
+        })
         .maybe(route.gateway, |writer, gateway| writer.bytes(GATEWAY, &octets(gateway)))
         .u32(OIF, link.0)
         .maybe(route.priority, |writer, priority| writer.u32(PRIORITY, priority))
@@ -161,7 +163,10 @@ mod tests {
     fn a_route_by_a_router_is_written_as_ip_route_add_writes_it() {
         let bytes = write(IfIndex(7), &route("10.1.2.3", 16, Some("10.0.0.1")));
         assert_eq!(bytes[..12], [2, 16, 0, 0, 254, 4, 0, 1, 0, 0, 0, 0]);
-        assert_eq!(bytes[12..], [8, 0, 1, 0, 10, 1, 0, 0, 8, 0, 5, 0, 10, 0, 0, 1, 8, 0, 4, 0, 7, 0, 0, 0]);
+        assert_eq!(
+            bytes[12..],
+            [8, 0, 1, 0, 10, 1, 0, 0, 8, 0, 5, 0, 10, 0, 0, 1, 8, 0, 4, 0, 7, 0, 0, 0]
+        );
     }
 
     #[test]

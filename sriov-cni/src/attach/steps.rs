@@ -1,0 +1,210 @@
+//! The steps that the ledger keeps for us, and who takes them.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use switchdev::Sysfs;
+use switchdev::binding::{External, ExternalError, ExternalStep};
+use switchdev::ledger::{Entry, Record};
+
+use super::device_info::DeviceInfo;
+use super::ipam::Delegate;
+use super::linux::BridgePort;
+use super::ovs::OvsPort;
+use super::pod::PodSide;
+use super::rules::PortRules;
+use super::sweep;
+use crate::protocol::{CniResult, Version};
+
+/// A step of an attachment that is not the card's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "record", rename_all = "kebab-case")]
+pub enum Step {
+    /// Addresses from an IPAM plugin.
+    Ipam(Delegate),
+    /// A port on an OVS bridge.
+    OvsPort(Box<OvsPort>),
+    /// A port on a Linux bridge.
+    BridgePort(BridgePort),
+    /// Rules that hold the pod to its addresses.
+    PortRules(PortRules),
+    /// Addresses and routes in the pod.
+    Pod(PodSide),
+    /// The device-info for the runtime.
+    DeviceInfo(DeviceInfo),
+}
+
+impl Step {
+    /// As the ledger keeps it.
+    ///
+    /// # Errors
+    /// Never for a step made here; the ledger's format could not hold it.
+    pub fn recorded(&self) -> Result<ExternalStep, ExternalError> {
+        let mut tagged = serde_json::to_value(self).map_err(ExternalError::new)?;
+        Ok(ExternalStep {
+            kind: tagged["kind"].as_str().unwrap_or_default().to_owned(),
+            what: self.to_string(),
+            record: tagged["record"].take(),
+            outcome: Value::Null,
+        })
+    }
+
+    /// From the ledger.
+    ///
+    /// # Errors
+    /// It is no step of ours, or was recorded by another version.
+    pub fn from_record(step: &ExternalStep) -> Result<Self, ExternalError> {
+        let tagged = json!({"kind": step.kind, "record": step.record});
+        serde_json::from_value(tagged).map_err(|error| {
+            ExternalError::new(format!(
+                "step {:?} ({}) is no step of this sriov-cni: {error}",
+                step.kind, step.what
+            ))
+        })
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ipam(delegate) => write!(f, "get addresses from {}", delegate.plugin),
+            Self::OvsPort(port) => write!(f, "add {} to OVS bridge {}", port.netdev, port.bridge),
+            Self::BridgePort(port) => write!(f, "add {} to bridge {}", port.netdev, port.bridge),
+            Self::PortRules(rules) => write!(f, "hold the pod to {}", rules.mac),
+            Self::Pod(_) => f.write_str("give the interface its addresses"),
+            Self::DeviceInfo(info) => write!(f, "write {}", info.path.display()),
+        }
+    }
+}
+
+/// Takes the steps, and takes them back.
+#[derive(Debug, Default)]
+pub struct Steps {
+    sysfs: Sysfs,
+    /// What each took, for the log and the bench.
+    pub times: Vec<(String, Duration)>,
+}
+
+impl Steps {
+    /// On this machine.
+    #[must_use]
+    pub fn new(sysfs: Sysfs) -> Self {
+        Self { sysfs, times: Vec::new() }
+    }
+
+    fn take_step(&self, step: &Step, record: &Record) -> Result<Value, ExternalError> {
+        match step {
+            Step::Ipam(delegate) => delegate
+                .allocate()
+                .map(|result| result.to_json(Version::LATEST))
+                .map_err(ExternalError::new),
+            Step::OvsPort(port) => {
+                port.attach().map(|ofport| json!({"ofport": ofport})).map_err(ExternalError::new)
+            }
+            Step::BridgePort(port) => done(port.attach(&self.sysfs)),
+            Step::PortRules(rules) => {
+                let port = ofport(record)
+                    .ok_or_else(|| ExternalError::new("the port has no OpenFlow number"))?;
+                let installed = rules.install(port, &pod_addresses(record));
+                installed.map(|count| json!({"rules": count})).map_err(ExternalError::new)
+            }
+            Step::Pod(side) => done(side.configure(
+                &record.holder.netns,
+                &record.holder.ifname,
+                &ipam_result(record),
+            )),
+            Step::DeviceInfo(info) => done(info.write()),
+        }
+    }
+
+    fn undo_step(&self, step: &Step) -> Result<Value, ExternalError> {
+        match step {
+            Step::Ipam(delegate) => done(delegate.release()),
+            Step::OvsPort(port) => done(port.detach()),
+            Step::BridgePort(port) => done(port.detach(&self.sysfs)),
+            Step::PortRules(rules) => done(rules.remove()),
+            Step::Pod(_) => Ok(Value::Null),
+            Step::DeviceInfo(info) => done(info.restore()),
+        }
+    }
+
+    fn timed<T>(&mut self, what: String, call: impl FnOnce(&Self) -> T) -> T {
+        let began = Instant::now();
+        let answer = call(self);
+        self.times.push((what, began.elapsed()));
+        answer
+    }
+}
+
+fn done<E: std::error::Error + Send + Sync + 'static>(
+    result: Result<(), E>,
+) -> Result<Value, ExternalError> {
+    result.map(|()| Value::Null).map_err(ExternalError::new)
+}
+
+/// What IPAM gave, as far as it has been asked.
+#[must_use]
+pub fn ipam_result(record: &Record) -> CniResult {
+    let step = record.external.iter().find(|step| step.kind == "ipam");
+    step.and_then(|step| CniResult::from_json(&step.outcome).ok()).unwrap_or_default()
+}
+
+fn pod_addresses(record: &Record) -> Vec<IpAddr> {
+    ipam_result(record).ips.iter().map(|ip| ip.address.address).collect()
+}
+
+fn ofport(record: &Record) -> Option<u16> {
+    let step = record.external.iter().find(|step| step.kind == "ovs-port")?;
+    step.outcome.get("ofport")?.as_u64().and_then(|number| u16::try_from(number).ok())
+}
+
+impl External for Steps {
+    fn take(&mut self, step: &ExternalStep, record: &Record) -> Result<Value, ExternalError> {
+        let ours = Step::from_record(step)?;
+        self.timed(step.kind.clone(), |steps| steps.take_step(&ours, record))
+    }
+
+    fn take_back(&mut self, step: &ExternalStep, _: &Record) -> Result<(), ExternalError> {
+        let ours = Step::from_record(step)?;
+        self.timed(format!("undo {}", step.kind), |steps| steps.undo_step(&ours)).map(drop)
+    }
+
+    fn sweep(&mut self, entries: &[Entry]) -> Result<Vec<String>, ExternalError> {
+        sweep::sweep(entries).map_err(ExternalError::new)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_comes_back_from_the_ledger_as_it_went_in() {
+        let step = Step::BridgePort(BridgePort {
+            bridge: "br0".into(),
+            netdev: "np0r0".into(),
+            tagging: super::super::ovs::Tagging::Trunk(vec![5, 6]),
+            only: Some("02:00:00:00:00:01".into()),
+        });
+        let recorded = step.recorded().unwrap();
+        assert_eq!(
+            (recorded.kind.as_str(), recorded.what.as_str()),
+            ("bridge-port", "add np0r0 to bridge br0")
+        );
+        assert_eq!(Step::from_record(&recorded).unwrap(), step);
+    }
+
+    #[test]
+    fn a_step_of_another_program_is_refused_by_name() {
+        let step = ExternalStep {
+            kind: "x".into(),
+            what: "do x".into(),
+            record: json!({}),
+            outcome: Value::Null,
+        };
+        assert!(Step::from_record(&step).unwrap_err().to_string().contains("\"x\" (do x)"));
+    }
+}

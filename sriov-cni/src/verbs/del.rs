@@ -1,0 +1,59 @@
+//! DEL: everything as it was. Nothing there any more is success; anything left is not.
+
+use switchdev::PciAddress;
+use switchdev::binding::{ReleaseError, Released};
+use switchdev::ledger::LedgerError;
+
+use super::{Job, plan};
+use crate::log::Level;
+use crate::protocol::{Attachment, CniError, Code};
+
+pub(super) fn del(job: &mut Job<'_>, attachment: &Attachment) -> Result<(), CniError> {
+    let recorded: Vec<PciAddress> =
+        job.entries_of(attachment)?.into_iter().map(|entry| entry.vf).collect();
+    for vf in &recorded {
+        release(job, *vf, attachment)?;
+    }
+    if recorded.is_empty() {
+        without_entry(job, attachment)?;
+    }
+    Ok(())
+}
+
+fn release(job: &mut Job<'_>, vf: PciAddress, attachment: &Attachment) -> Result<(), CniError> {
+    let holder = job.holder(attachment);
+    let released = job.binder().release(vf, &holder).map_err(|error| release_error(&error))?;
+    tell(job, &released);
+    Ok(())
+}
+
+/// The best that can be done: what IPAM keeps, what carries our mark, and the VF that the configuration names.
+fn without_entry(job: &mut Job<'_>, attachment: &Attachment) -> Result<(), CniError> {
+    if let Some(delegate) = plan::delegate(job.conf, job.call, attachment) {
+        delegate.release().map_err(|error| CniError::new(Code::Io, error))?;
+    }
+    if let Some(vf) = job.conf.device {
+        release(job, vf, attachment)?;
+    }
+    Ok(())
+}
+
+fn tell(job: &Job<'_>, released: &Released) {
+    for change in &released.changes {
+        job.log.line(Level::Debug, change);
+    }
+    for note in &released.notes {
+        job.log.line(Level::Warning, note);
+    }
+}
+
+pub(super) fn release_error(error: &ReleaseError) -> CniError {
+    let code = match error {
+        ReleaseError::Ledger(LedgerError::Locked { .. }) | ReleaseError::Left { .. } => {
+            Code::TryAgainLater
+        }
+        ReleaseError::Ledger(_) => Code::Io,
+        ReleaseError::Node { .. } => Code::Card,
+    };
+    CniError::new(code, error)
+}

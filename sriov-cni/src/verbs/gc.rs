@@ -1,0 +1,48 @@
+//! GC: attachments of this network that the runtime does not list are given back, and so is what belongs to none.
+
+use serde_json::Map;
+use switchdev::binding::Collected;
+use switchdev::ledger::Holder;
+
+use super::{Job, plan};
+use crate::log::Level;
+use crate::protocol::{Attachment, CniError, Code};
+
+pub(super) fn gc(job: &mut Job<'_>) -> Result<(), CniError> {
+    let Some(valid) = job.conf.valid_attachments.clone() else {
+        return Err(CniError::new(
+            Code::InvalidConfig,
+            "cni.dev/valid-attachments is missing; GC must say which attachments are to stay",
+        ));
+    };
+    let network = job.conf.name.clone();
+    let keep = |holder: &Holder| {
+        holder.network != network || valid.iter().any(|(id, ifname)| holder.is(id, ifname))
+    };
+    let collected = job.binder().collect(&keep);
+    let mut failed = Vec::new();
+    for event in &collected {
+        let level = if event.is_failure() { Level::Error } else { Level::Info };
+        job.log.line(level, event);
+        failed.extend(failure(event));
+    }
+    failed.extend(forward(job).err().map(|error| error.to_string()));
+    if failed.is_empty() {
+        Ok(())
+    } else {
+        Err(CniError::new(Code::TryAgainLater, failed.join("; ")))
+    }
+}
+
+fn failure(event: &Collected) -> Option<String> {
+    event.is_failure().then(|| event.to_string())
+}
+
+/// The IPAM plugin has its own to collect. GC came with 1.1.0; before, it would be told an unknown verb.
+fn forward(job: &Job<'_>) -> Result<(), crate::attach::IpamError> {
+    let nobody = Attachment { container: String::new(), ifname: String::new(), netns: None };
+    let Some(mut delegate) = plan::delegate(job.conf, job.call, &nobody) else { return Ok(()) };
+    delegate.env = std::collections::BTreeMap::new();
+    delegate.conf = Map::clone(&job.conf.raw);
+    delegate.forward("GC")
+}
