@@ -46,6 +46,20 @@ pub struct Capabilities {
     pub uplink_hairpin: bool,
     /// The most actions in one filter.
     pub max_actions: usize,
+    /// `action pedit` and `csum`.
+    pub edit: bool,
+    /// `action ct`.
+    pub ct: bool,
+    /// `action ct nat`.
+    pub nat: bool,
+    /// `action tunnel_key`, and the `enc_*` keys.
+    pub tunnels: bool,
+    /// `action police` as one of several actions.
+    pub meters: bool,
+    /// The most chains it has; 1 is a card that takes chain 0 only.
+    pub max_chains: u32,
+    /// The most (chain, prio) pairs it has, all ports together.
+    pub max_tables: usize,
     /// The most prios it has; what comes after them stays in OVS.
     pub max_prios: u16,
     /// How many VLAN tags OVS looks through (`other_config:vlan-limit`, 1 when not set); `None` when not known.
@@ -68,6 +82,10 @@ pub enum Target {
 #[error("`{0}` is no profile of capabilities: the profiles are {names}", names = Capabilities::PROFILES.join(", "))]
 pub struct UnknownProfile(pub String);
 
+/// Chains as far as the kernel goes (`TC_ACT_EXT_VAL_MASK`).
+const KERNEL_CHAINS: u32 = 0x0fff_ffff;
+/// Tables of more than 126 rules that the driver makes (`fs_ft_pool.c`): 4 + 16 + 256.
+const MLX5_LARGE_TABLES: usize = 276;
 /// The actions of one filter as far as the kernel goes (`TCA_ACT_MAX_PRIO`).
 const KERNEL_MAX_ACTIONS: usize = 32;
 
@@ -79,7 +97,7 @@ impl Default for Capabilities {
 
 impl Capabilities {
     /// The names that [`Capabilities::profile`] knows.
-    pub const PROFILES: [&'static str; 4] = ["nicsim", "software", "mlx5", "ice"];
+    pub const PROFILES: [&'static str; 5] = ["nicsim", "software", "mlx5", "mlx5-basic", "ice"];
 
     /// A profile by its name.
     ///
@@ -91,6 +109,7 @@ impl Capabilities {
             "nicsim" => Ok(Capabilities::nicsim()),
             "software" => Ok(Capabilities::software()),
             "mlx5" => Ok(Capabilities::mlx5()),
+            "mlx5-basic" => Ok(Capabilities::mlx5_basic()),
             "ice" => Ok(Capabilities::ice()),
             other => Err(UnknownProfile(other.to_owned())),
         }
@@ -115,6 +134,13 @@ impl Capabilities {
             hairpin: true,
             uplink_hairpin: true,
             max_actions: KERNEL_MAX_ACTIONS,
+            edit: true,
+            ct: true,
+            nat: true,
+            tunnels: true,
+            meters: true,
+            max_chains: KERNEL_CHAINS,
+            max_tables: usize::MAX,
             max_prios: u16::MAX,
             vlan_limit: Some(1),
         }
@@ -138,7 +164,19 @@ impl Capabilities {
             llc: false,
             sctp: false,
             uplink_hairpin: false,
+            max_tables: MLX5_LARGE_TABLES,
             ..Capabilities::nicsim()
+        }
+    }
+
+    /// The same without `ignore_flow_level`: few chains and prios, and none of them leads back
+    /// (`mlx5_chains_get_chain_range`, `mlx5_chains_get_prio_range`).
+    pub fn mlx5_basic() -> Capabilities {
+        Capabilities {
+            name: "mlx5-basic".to_owned(),
+            max_chains: 4,
+            max_prios: 16,
+            ..Capabilities::mlx5()
         }
     }
 
@@ -166,8 +204,24 @@ impl Capabilities {
             edit_between_outputs: false,
             hairpin: false,
             uplink_hairpin: false,
+            edit: false,
+            ct: false,
+            nat: false,
+            tunnels: false,
+            meters: false,
+            max_chains: 1,
             ..Capabilities::nicsim()
         }
+    }
+
+    /// Whether a filter may lead to another chain.
+    pub fn has_chains(&self) -> bool {
+        self.max_chains > 1
+    }
+
+    /// Whether a packet can be tracked and be looked at again.
+    pub fn has_ct(&self) -> bool {
+        self.ct && self.has_chains()
     }
 }
 
@@ -195,7 +249,7 @@ mod tests {
         let error = Capabilities::profile("cx6").unwrap_err().to_string();
         assert_eq!(
             error,
-            "`cx6` is no profile of capabilities: the profiles are nicsim, software, mlx5, ice"
+            "`cx6` is no profile of capabilities: the profiles are nicsim, software, mlx5, mlx5-basic, ice"
         );
     }
 }

@@ -13,23 +13,21 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use flow_compiler::capabilities::Capabilities;
-use flow_compiler::compile::ir::Rules;
 use flow_compiler::compile::{Input, Stage, back, compile, front};
 use flow_compiler::openflow::Ruleset;
 use flow_compiler::openflow::text::{Names, parse_rules};
 use flow_compiler::ports::PortMap;
 use tc_filter::IfIndex;
 
-const STAGES: [(&str, Stage); 10] = [
-    ("resolve", Stage::Resolve),
-    ("reach", Stage::Reach),
-    ("specialize", Stage::Specialize),
-    ("simplify", Stage::Simplify),
+const STAGES: [(&str, Stage); 9] = [
+    ("unfold", Stage::Unfold),
     ("split", Stage::Split),
     ("legalize", Stage::Legalize),
     ("ground", Stage::Ground),
+    ("hoist", Stage::Hoist),
     ("shield", Stage::Shield),
     ("assign_chains", Stage::AssignChains),
+    ("budget", Stage::Budget),
     ("assign_prios", Stage::AssignPrios),
 ];
 
@@ -88,15 +86,15 @@ fn card(settings: &BTreeMap<&str, &str>) -> Capabilities {
 
 /// What concerns port 1, or the whole program where there are no ports yet.
 fn program(ruleset: &Ruleset, ports: &PortMap, card: &Capabilities, stage: &str) -> String {
-    let input = Input { rules: Rules::of(ruleset), ports, capabilities: card };
+    let input = Input::new(ruleset, ports, card);
     let (_, last) = STAGES.into_iter().find(|(name, _)| *name == stage).unwrap();
-    let mut program = front(&input, last.min(Stage::Simplify));
+    let mut program = front(&input);
     program.idle.clear();
     program.ports.retain(|ingress, _| *ingress == world::port(1));
     program
         .settled
         .retain(|settled| settled.ingress.as_ref().is_none_or(|at| *at == world::port(1)));
-    if last <= Stage::Simplify {
+    if last == Stage::Unfold {
         program.to_string()
     } else {
         back(program, &input, last).to_string()

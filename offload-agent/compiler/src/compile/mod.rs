@@ -1,14 +1,14 @@
 //! Compiles a ruleset to filters: [`compile`] is the list of passes.
 //!
 //! ```text
-//! Ruleset ─► resolve ─► reach ─► specialize ─► simplify ─┐            Program: OpenFlow's view
-//!            ┌───────────────────────────────────────────┘
-//!            └► split ─► legalize ─► ground ─► shield ─► assign_chains ─► assign_prios ─► lower ─► Plan
+//! Ruleset ─► arrive ─► walk ─► unfold ─┐                     Program: OpenFlow's view, tables and registers gone
+//!            ┌─────────────────────────┘
+//!            └► split ─► legalize ─► ground ─► hoist ─► shield ─► assign_chains ─► budget ─► assign_prios ─► lower ─► Plan
 //!                                                                     FlowerProgram: flower's view
 //! ```
 //!
 //! All of it is pure: the same rules, ports and capabilities give the same bytes. From `split` on, an entry takes exactly
-//! the packets OpenFlow gives its rule, or it passes them to OVS; no later pass has to think about OpenFlow again.
+//! the packets OpenFlow gives its rules, or it passes them to OVS; no later pass has to think about OpenFlow again.
 
 pub mod interp;
 pub mod ir;
@@ -16,12 +16,15 @@ mod lower;
 mod pass;
 pub mod verdict;
 pub mod verify;
+mod walk;
+
+use std::collections::BTreeMap;
 
 use crate::capabilities::Capabilities;
-use crate::openflow::Ruleset;
+use crate::openflow::{BridgeName, Group, GroupId, Meter, MeterId, Ruleset, TunnelOption};
 use crate::plan::Plan;
-use crate::ports::PortMap;
-use ir::{FlowerProgram, Program, Rules};
+use crate::ports::{BridgePorts, Port, PortMap};
+use ir::{FlowerProgram, PortRef, Program, Rules};
 use verdict::Verdict;
 
 /// What a ruleset comes to.
@@ -35,8 +38,8 @@ pub struct Compiled {
 
 /// Compiles the rules of all bridges for the ports that sit on a card.
 pub fn compile(ruleset: &Ruleset, ports: &PortMap, capabilities: &Capabilities) -> Compiled {
-    let input = Input { rules: Rules::of(ruleset), ports, capabilities };
-    let program = front(&input, Stage::Simplify);
+    let input = Input::new(ruleset, ports, capabilities);
+    let program = front(&input);
     let program = back(program, &input, Stage::AssignPrios);
     lower::run(&program, &input)
 }
@@ -50,36 +53,81 @@ pub struct Input<'a> {
     pub ports: &'a PortMap,
     /// The card.
     pub capabilities: &'a Capabilities,
+    ruleset: &'a Ruleset,
+    /// The bridges by number.
+    bridges: Vec<&'a BridgeName>,
+}
+
+impl<'a> Input<'a> {
+    /// Everything that is compiled together.
+    pub fn new(
+        ruleset: &'a Ruleset,
+        ports: &'a PortMap,
+        capabilities: &'a Capabilities,
+    ) -> Input<'a> {
+        let mut bridges: Vec<&BridgeName> =
+            ports.bridges.keys().chain(ruleset.bridges.keys()).collect();
+        bridges.sort_unstable();
+        bridges.dedup();
+        Input { rules: Rules::of(ruleset), ports, capabilities, ruleset, bridges }
+    }
+
+    /// A bridge's place among all bridges.
+    pub fn bridge_number(&self, bridge: &BridgeName) -> u16 {
+        let place = self.bridges.binary_search(&bridge).unwrap_or(self.bridges.len());
+        u16::try_from(place).unwrap_or(u16::MAX)
+    }
+
+    fn bridge(&self, number: u16) -> Option<&'a BridgeName> {
+        self.bridges.get(usize::from(number)).copied()
+    }
+
+    /// The ports of a bridge.
+    pub fn bridge_ports(&self, number: u16) -> Option<&'a BridgePorts> {
+        self.ports.bridges.get(self.bridge(number)?)
+    }
+
+    /// A port of any bridge.
+    pub fn port_at(&self, at: PortRef) -> Option<&'a Port> {
+        self.bridge_ports(at.bridge)?.ports.get(&at.port)
+    }
+
+    /// A group.
+    pub fn group(&self, bridge: u16, id: GroupId) -> Option<&'a Group> {
+        self.ruleset.bridges.get(self.bridge(bridge)?)?.groups.get(&id)
+    }
+
+    /// A meter.
+    pub fn meter(&self, bridge: u16, id: MeterId) -> Option<&'a Meter> {
+        self.ruleset.bridges.get(self.bridge(bridge)?)?.meters.get(&id)
+    }
+
+    /// The tunnel options that a bridge's fields stand for.
+    pub fn tunnel_options(&self, bridge: u16) -> BTreeMap<u8, TunnelOption> {
+        let rules = self.bridge(bridge).and_then(|name| self.ruleset.bridges.get(name));
+        rules.map(|rules| rules.tunnel_options.clone()).unwrap_or_default()
+    }
 }
 
 /// The passes, in order; tests stop after one of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[expect(missing_docs, reason = "each variant is the pass of the same name")]
 pub enum Stage {
-    Resolve,
-    Reach,
-    Specialize,
-    Simplify,
+    Unfold,
     Split,
     Legalize,
     Ground,
+    Hoist,
     Shield,
     AssignChains,
+    Budget,
     AssignPrios,
 }
 
-/// The passes over OpenFlow's view, up to and with one of them.
-pub fn front(input: &Input<'_>, last: Stage) -> Program {
-    let mut program = pass::resolve::run(input);
-    let mut step = |stage: Stage, pass: fn(&mut Program, &Input<'_>)| {
-        if stage <= last {
-            pass(&mut program, input);
-            verify::checked(verify::program(&program, stage));
-        }
-    };
-    step(Stage::Reach, pass::reach::run);
-    step(Stage::Specialize, pass::specialize::run);
-    step(Stage::Simplify, pass::simplify::run);
+/// OpenFlow's view: what each port sees once tables and registers are gone.
+pub fn front(input: &Input<'_>) -> Program {
+    let program = pass::arrive::run(input);
+    verify::checked(verify::program(&program));
     program
 }
 
@@ -95,8 +143,10 @@ pub fn back(program: Program, input: &Input<'_>, last: Stage) -> FlowerProgram {
     step(Stage::Split, |_, _| {});
     step(Stage::Legalize, pass::legalize::run);
     step(Stage::Ground, pass::ground::run);
+    step(Stage::Hoist, pass::hoist::run);
     step(Stage::Shield, pass::shield::run);
     step(Stage::AssignChains, pass::assign_chains::run);
+    step(Stage::Budget, pass::budget::run);
     step(Stage::AssignPrios, pass::assign_prios::run);
     program
 }

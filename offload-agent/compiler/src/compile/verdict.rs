@@ -10,7 +10,7 @@ use serde::Serialize;
 use tc_filter::FilterId;
 
 use super::ir::{KeyField, RuleId};
-use crate::openflow::{BridgeName, Field, OfPort, TableId};
+use crate::openflow::{BridgeName, Field, OfPort, TableId, Unsupported};
 
 /// Why packets of a rule stay in OVS, or why the rule never sees one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -92,11 +92,51 @@ pub enum Reason {
     NeverMatches,
     /// Nothing leads to the table.
     UnreachableTable(TableId),
-    /// Only rules that stay in OVS lead to the table.
-    BehindOvs(TableId),
+    /// The rule asks for a field that was written with something unknown.
+    NotKnown(Field),
+    /// The rule writes or copies a field that the packet may not have.
+    NotThere(Field),
+    /// The rule copies something unknown into a header.
+    Copy(Field),
+    /// TC cannot write the field.
+    CannotWrite(Field),
+    /// The packet takes too many turns.
+    TooDeep,
+    /// No rule of a table takes the packet; what happens then depends on the controller.
+    Missed(TableId),
+    /// A conjunction that comes to too many filters, or two that disagree.
+    Conjunction,
+    /// The TTL runs out.
+    TtlExpires,
+    /// Neither TCP nor UDP, or a fragment: no card tracks it.
+    NotTracked,
+    /// An IP header of a protocol whose checksums nobody computes.
+    ProtocolEdit,
+    /// Fragments whose addresses or ports would be written.
+    FragmentEdit,
+    /// The filter at the end of a chain: what is not established, and what matches nothing.
+    CatchAll,
+    /// The card has no more tables.
+    Budget,
+    /// `NORMAL` does not know the source there.
+    Learning,
+    /// `NORMAL` floods it.
+    Flood,
+    /// A meter that `action police` cannot stand for.
+    Meter(&'static str),
+    /// Packets that would have to come back to OVS after a translation, and cannot be told before it.
+    NoWayBack,
 }
 
 impl Reason {
+    /// The part of a match that is not known, as a reason.
+    pub(super) fn unknown_match(raw: &Unsupported) -> Reason {
+        Reason::UnknownMatch(match raw {
+            Unsupported::Text(text) => text.clone(),
+            Unsupported::Bytes(bytes) => bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
+        })
+    }
+
     /// A stable name for metrics.
     pub fn label(&self) -> &'static str {
         match self {
@@ -131,7 +171,23 @@ impl Reason {
             Reason::Hidden(_) => "hidden",
             Reason::NeverMatches => "never_matches",
             Reason::UnreachableTable(_) => "unreachable_table",
-            Reason::BehindOvs(_) => "behind_ovs",
+            Reason::NotKnown(_) => "not_known",
+            Reason::NotThere(_) => "not_there",
+            Reason::Copy(_) => "copy",
+            Reason::CannotWrite(_) => "cannot_write",
+            Reason::TooDeep => "too_deep",
+            Reason::Missed(_) => "missed",
+            Reason::Conjunction => "conjunction",
+            Reason::TtlExpires => "ttl_expires",
+            Reason::NotTracked => "not_tracked",
+            Reason::ProtocolEdit => "protocol_edit",
+            Reason::FragmentEdit => "fragment_edit",
+            Reason::CatchAll => "catch_all",
+            Reason::Budget => "budget",
+            Reason::Learning => "learning",
+            Reason::Flood => "flood",
+            Reason::Meter(_) => "meter",
+            Reason::NoWayBack => "no_way_back",
         }
     }
 
@@ -156,6 +212,13 @@ impl Reason {
                 | Reason::FragmentFlags
                 | Reason::ArpOperation
                 | Reason::TaggedBefore
+                | Reason::TtlExpires
+                | Reason::NotTracked
+                | Reason::ProtocolEdit
+                | Reason::FragmentEdit
+                | Reason::CatchAll
+                | Reason::Learning
+                | Reason::Flood
         )
     }
 }
@@ -216,9 +279,23 @@ impl fmt::Display for Reason {
             Reason::Hidden(rule) => write!(f, "{rule} takes all its packets"),
             Reason::NeverMatches => f.write_str("no packet can satisfy the match"),
             Reason::UnreachableTable(table) => write!(f, "nothing leads to table {table}"),
-            Reason::BehindOvs(table) => {
-                write!(f, "only rules that stay in OVS lead to table {table}")
-            }
+            Reason::NotKnown(field) => write!(f, "it asks for {field}, which was written with something unknown"),
+            Reason::NotThere(field) => write!(f, "it uses {field}, which the packet may not have"),
+            Reason::Copy(field) => write!(f, "it copies something unknown into {field}"),
+            Reason::CannotWrite(field) => write!(f, "TC cannot write {field}"),
+            Reason::TooDeep => f.write_str("the way through the tables is too long"),
+            Reason::Missed(table) => write!(f, "no rule of table {table} takes the packet, and then the controller decides"),
+            Reason::Conjunction => f.write_str("the conjunction comes to too many filters, or another one takes the same packet"),
+            Reason::TtlExpires => f.write_str("the TTL runs out, and OVS tells the sender"),
+            Reason::NotTracked => f.write_str("only whole packets of TCP and UDP are tracked in hardware"),
+            Reason::ProtocolEdit => f.write_str("the IP header is written for TCP, UDP and ICMP only, whose checksums TC knows"),
+            Reason::FragmentEdit => f.write_str("addresses and ports of fragments are not written, since no checksum covers a part"),
+            Reason::CatchAll => f.write_str("OVS sets up new connections"),
+            Reason::Budget => f.write_str("the card has no more tables"),
+            Reason::Learning => f.write_str("OVS learns an address from it"),
+            Reason::Flood => f.write_str("NORMAL floods what is for an address it does not know"),
+            Reason::Meter(why) => write!(f, "the meter {why}"),
+            Reason::NoWayBack => f.write_str("some of its packets could not go back to OVS after an address translation"),
         }
     }
 }

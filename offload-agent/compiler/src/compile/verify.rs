@@ -1,23 +1,25 @@
 //! What a well-formed program is. Debug builds check it after every pass.
 //!
 //! For a [`Program`]:
-//! 1. the entries of a port or table stand in the order of their priority, the highest first;
-//! 2. from `specialize` on, no entry asks for an input port, and no step names `IN_PORT`;
-//! 3. steps end with an output, or there are none.
+//! 1. no entry asks for a field of the pipeline, or for an input port;
+//! 2. steps end with something that has an effect, or there are none.
 //!
 //! For a [`FlowerProgram`]:
-//! 1. operations end with an output, or there are none;
+//! 1. operations end with one that has an effect, or there are none;
 //! 2. until `ground`, every key says whether there is a tag;
-//! 3. from `shield` on, behind every guard there is a filter it guards against;
-//! 4. from `assign_prios` on, entries that overlap stand at rising prios, in their order, and a prio has one protocol.
+//! 3. from `hoist` on, no packet that may have been translated goes to OVS;
+//! 4. from `shield` on, behind every guard there is a filter it guards against;
+//! 5. from `assign_prios` on, entries that overlap stand at rising prios, in their order, and a prio has one protocol;
+//!    every chain but the first ends with a filter that takes every packet.
 
 use std::fmt;
 
 use super::Stage;
 use super::ir::{
-    Does, Effect, Entry, FlowerEntry, FlowerProgram, KeyField, Op, Program, Step, protocol,
+    Bound, Does, Effect, Entry, FlowerChain, FlowerEntry, FlowerProgram, Key, KeyField, Op,
+    Program, Step, protocol,
 };
-use crate::openflow::{Field, OfPort};
+use crate::openflow::Field;
 
 /// What is wrong with a program, and where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -41,26 +43,18 @@ pub(super) fn checked(result: Result<(), Violation>) {
 /// # Errors
 ///
 /// The first [`Violation`].
-pub fn program(program: &Program, stage: Stage) -> Result<(), Violation> {
-    let lists = program.tables.values().chain(program.ports.values());
-    for entries in lists {
-        let sorted = entries.is_sorted_by(|a, b| a.priority >= b.priority);
-        ensure(sorted, stage, "priorities out of order", entries.first())?;
-    }
-    if stage >= Stage::Specialize {
-        let mut entries = program.ports.values().flatten();
-        entries.try_for_each(|entry| specialized(entry, stage))?;
-    }
-    Ok(())
+pub fn program(program: &Program) -> Result<(), Violation> {
+    let entries = program.ports.values().flatten().flat_map(|chain| &chain.entries);
+    entries.into_iter().try_for_each(unfolded)
 }
 
-fn specialized(entry: &Entry, stage: Stage) -> Result<(), Violation> {
-    let asks = entry.takes.get(Field::InPort).is_some();
-    ensure(!asks, stage, "asks for an input port", Some(entry))?;
+fn unfolded(entry: &Entry) -> Result<(), Violation> {
+    let stage = Stage::Unfold;
+    let pipeline = |field: Field| field.is_register() || field == Field::InPort;
+    let asks = entry.takes.fields().iter().any(|field| pipeline(field.field));
+    ensure(!asks, stage, "asks for a field of the pipeline", Some(entry))?;
     let Does::Steps(steps) = &entry.does else { return Ok(()) };
-    let vague = steps.contains(&Step::Output(OfPort::IN_PORT));
-    ensure(!vague, stage, "sends to an input port not named", Some(entry))?;
-    let ends = steps.last().is_none_or(|step| matches!(step, Step::Output(_)));
+    let ends = steps.last().is_none_or(Step::has_effect);
     ensure(ends, stage, "changes a packet nobody gets", Some(entry))
 }
 
@@ -70,38 +64,54 @@ fn specialized(entry: &Entry, stage: Stage) -> Result<(), Violation> {
 ///
 /// The first [`Violation`].
 pub fn flower(program: &FlowerProgram, stage: Stage) -> Result<(), Violation> {
-    program.ports.values().try_for_each(|entries| list(entries, stage))
+    program.ports.values().flatten().try_for_each(|chain| one_chain(chain, stage))
 }
 
-fn list(entries: &[FlowerEntry], stage: Stage) -> Result<(), Violation> {
+/// Comparing all pairs of a longer list would take debug builds too long.
+const LONG: usize = 400;
+
+fn one_chain(chain: &FlowerChain, stage: Stage) -> Result<(), Violation> {
+    let entries = chain.entries.as_slice();
     for (at, entry) in entries.iter().enumerate() {
         ensure(ends_with_output(entry), stage, "changes a packet nobody gets", Some(entry))?;
-        let behind = &entries[at + 1..];
         if stage < Stage::Ground {
             let told = entry.key.exact(KeyField::Tpid).is_some();
             ensure(told, stage, "does not say whether there is a tag", Some(entry))?;
         }
-        if stage >= Stage::Shield && entry.is_guard() {
-            let used =
-                behind.iter().any(|other| !other.is_guard() && other.key.overlaps(&entry.key));
-            ensure(
-                used || stage == Stage::AssignPrios,
-                stage,
-                "guards against nothing",
-                Some(entry),
-            )?;
+        if (Stage::Hoist..Stage::AssignChains).contains(&stage) {
+            let lost = chain.arrival.bound == Bound::All && entry.is_guard();
+            ensure(!lost, stage, "passes what may have been translated", Some(entry))?;
         }
-        if stage >= Stage::AssignPrios {
-            behind.iter().try_for_each(|other| prios(entry, other, stage))?;
+        if entries.len() < LONG {
+            pairs(entry, &entries[at + 1..], stage)?;
         }
+    }
+    if stage == Stage::AssignPrios
+        && chain.number != tc_filter::ChainId::ZERO
+        && !entries.is_empty()
+    {
+        let last = entries.last();
+        let total = last.is_some_and(|last| last.is_guard() && last.key == Key::any());
+        ensure(total, stage, "is the last of a chain that loses packets", last)?;
+    }
+    Ok(())
+}
+
+fn pairs(entry: &FlowerEntry, behind: &[FlowerEntry], stage: Stage) -> Result<(), Violation> {
+    if stage == Stage::Shield && entry.is_guard() {
+        let used = behind.iter().any(|other| !other.is_guard() && other.key.overlaps(&entry.key));
+        ensure(used, stage, "guards against nothing", Some(entry))?;
+    }
+    if stage >= Stage::AssignPrios {
+        behind.iter().try_for_each(|other| prios(entry, other, stage))?;
     }
     Ok(())
 }
 
 fn ends_with_output(entry: &FlowerEntry) -> bool {
     match &entry.effect {
-        Effect::Act(ops) => ops.last().is_none_or(|op| matches!(op, Op::Output(_))),
-        Effect::Pass(_) => true,
+        Effect::Act(ops) => ops.last().is_none_or(|op| op.sends() || matches!(op, Op::Track(_))),
+        Effect::Pass(_) | Effect::Goto { .. } => true,
     }
 }
 

@@ -1,31 +1,47 @@
-//! A ruleset as flower sees it: one ordered list of entries an input port, the first that matches wins.
+//! A ruleset as flower sees it: chains of ordered entries for each input port, the first that matches wins.
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::rc::Rc;
 
 use tc_filter::action::VlanTpid;
 use tc_filter::{ChainId, EtherType, Prio};
 
-use super::{Ingress, Key, KeyField, RuleId, Settled, UNTAGGED};
+use super::{
+    Arrival, CtStep, Encap, Ingress, Key, KeyField, PortRef, RuleId, Settled, Trail, UNTAGGED,
+};
 use crate::compile::verdict::Reason;
-use crate::openflow::OfPort;
+use crate::openflow::{Field, Masked, MeterId};
 
 /// What each input port's filters will be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FlowerProgram {
-    /// The entries of each port, in the order in which they are tried.
-    pub ports: BTreeMap<Ingress, Vec<FlowerEntry>>,
+    /// The chains of each port; packets start in the first.
+    pub ports: BTreeMap<Ingress, Vec<FlowerChain>>,
     /// Input ports that get no filters, and why.
     pub idle: BTreeMap<Ingress, Reason>,
     /// Rules, or a rule's part on one port, that need no more work.
     pub settled: Vec<Settled>,
 }
 
+/// Entries in the order in which they are tried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FlowerChain {
+    /// The entries.
+    pub entries: Vec<FlowerEntry>,
+    /// What all packets here have in common.
+    pub base: Key,
+    /// How packets get here.
+    pub arrival: Arrival,
+    /// Its number, once that is decided.
+    pub number: ChainId,
+}
+
 /// What will be one filter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FlowerEntry {
-    /// Whose it is; `None` for frames that OVS takes before any rule sees them.
-    pub rule: Option<RuleId>,
+    /// The rules they went by; none for frames that OVS takes before any rule sees them.
+    pub trail: Rc<Trail>,
     /// Which packets it takes, as flower parses them.
     pub key: Key,
     /// What happens to them.
@@ -50,10 +66,17 @@ pub enum Effect {
     Act(Vec<Op>),
     /// They go to OVS as they came: a guard.
     Pass(Reason),
+    /// They go on in another chain.
+    Goto {
+        /// Through connection tracking.
+        through: Option<CtStep>,
+        /// The chain's place among the port's.
+        chain: usize,
+    },
 }
 
 /// One thing done to a packet, in terms TC has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Op {
     /// Take the outer tag off.
     PopVlan,
@@ -66,14 +89,45 @@ pub enum Op {
         /// Its priority.
         pcp: u8,
     },
-    /// Send the packet, or a copy of it, to a port of the same bridge.
-    Output(OfPort),
+    /// Write some bits of a header field.
+    Set(Field, Masked),
+    /// Take so many off the TTL.
+    DecTtl(u8),
+    /// Compute the checksums that the writes before concern.
+    Checksum,
+    /// Track the connection.
+    Track(Box<CtStep>),
+    /// Drop what is above a meter's rate.
+    Meter(u16, MeterId),
+    /// Send the packet, or a copy of it, to a port.
+    Output(PortRef),
+    /// Send the packet, or a copy of it, through a tunnel.
+    Encap(Box<Encap>),
+}
+
+impl Op {
+    /// Whether the packet, or a copy of it, leaves.
+    pub fn sends(&self) -> bool {
+        matches!(self, Op::Output(_) | Op::Encap(_))
+    }
+}
+
+impl FlowerChain {
+    /// A chain without entries.
+    pub fn new(base: Key, arrival: Arrival) -> FlowerChain {
+        FlowerChain { entries: Vec::new(), base, arrival, number: ChainId::ZERO }
+    }
 }
 
 impl FlowerEntry {
     /// Whether it keeps packets for OVS.
     pub fn is_guard(&self) -> bool {
         matches!(self.effect, Effect::Pass(_))
+    }
+
+    /// The rule that says what happens.
+    pub fn rule(&self) -> Option<RuleId> {
+        self.trail.last()
     }
 }
 
@@ -88,9 +142,14 @@ pub fn protocol(key: &Key) -> EtherType {
 
 impl fmt::Display for FlowerProgram {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (ingress, entries) in &self.ports {
+        for (ingress, chains) in &self.ports {
             writeln!(f, "port {ingress}")?;
-            entries.iter().try_for_each(|entry| writeln!(f, "  {entry}"))?;
+            for (number, chain) in chains.iter().enumerate() {
+                if number > 0 {
+                    writeln!(f, " chain {number}{}", chain.arrival)?;
+                }
+                chain.entries.iter().try_for_each(|entry| writeln!(f, "  {entry}"))?;
+            }
         }
         for (ingress, reason) in &self.idle {
             writeln!(f, "port {ingress} idle: {reason}")?;
@@ -104,7 +163,7 @@ impl fmt::Display for FlowerEntry {
         if let Some(place) = self.place {
             write!(f, "chain {} prio {} ", place.chain, place.prio)?;
         }
-        match self.rule {
+        match self.rule() {
             Some(rule) => write!(f, "#{} {} -> {}", rule.0, self.key, self.effect),
             None => write!(f, "#port {} -> {}", self.key, self.effect),
         }
@@ -115,6 +174,8 @@ impl fmt::Display for Effect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Effect::Pass(reason) => write!(f, "pass: {reason}"),
+            Effect::Goto { through: None, chain } => write!(f, "goto {chain}"),
+            Effect::Goto { through: Some(ct), chain } => write!(f, "{ct},goto {chain}"),
             Effect::Act(ops) if ops.is_empty() => f.write_str("drop"),
             Effect::Act(ops) => {
                 let words: Vec<String> = ops.iter().map(Op::to_string).collect();
@@ -131,7 +192,18 @@ impl fmt::Display for Op {
             Op::PushVlan { tpid, id, pcp } => {
                 write!(f, "push({:#x},id {id},prio {pcp})", tpid.ethertype().0)
             }
+            Op::Set(field, masked) if masked.mask == field.full_mask() => {
+                write!(f, "set:{field}={:#x}", masked.value)
+            }
+            Op::Set(field, masked) => {
+                write!(f, "set:{field}={:#x}/{:#x}", masked.value, masked.mask)
+            }
+            Op::DecTtl(by) => write!(f, "dec_ttl:{by}"),
+            Op::Checksum => f.write_str("csum"),
+            Op::Track(ct) => ct.fmt(f),
+            Op::Meter(_, meter) => write!(f, "meter:{meter}"),
             Op::Output(port) => write!(f, "output:{port}"),
+            Op::Encap(encap) => encap.fmt(f),
         }
     }
 }

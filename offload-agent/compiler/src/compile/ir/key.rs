@@ -67,6 +67,24 @@ pub enum KeyField {
     ArpSha,
     /// ARP target's Ethernet address.
     ArpTha,
+    /// What connection tracking found, as `TCA_FLOWER_KEY_CT_FLAGS_*`.
+    CtState,
+    /// The connection's mark.
+    CtMark,
+    /// The connection's label.
+    CtLabel,
+    /// The key of the tunnel the packet came by.
+    EncKeyId,
+    /// Outer IPv4 source.
+    EncIpv4Src,
+    /// Outer IPv4 destination.
+    EncIpv4Dst,
+    /// Outer IPv6 source.
+    EncIpv6Src,
+    /// Outer IPv6 destination.
+    EncIpv6Dst,
+    /// The value of the bridge's first Geneve option, the only one a packet may carry.
+    EncOption,
 }
 
 /// [`KeyField::Tpid`] of a packet without a VLAN tag.
@@ -78,7 +96,7 @@ pub const RAW_802_3: u128 = 0x0001;
 
 impl KeyField {
     /// Every field, in the order of the enum.
-    pub const ALL: [KeyField; 25] = [
+    pub const ALL: [KeyField; 34] = [
         KeyField::Tpid,
         KeyField::VlanId,
         KeyField::VlanPrio,
@@ -104,6 +122,15 @@ impl KeyField {
         KeyField::ArpTip,
         KeyField::ArpSha,
         KeyField::ArpTha,
+        KeyField::CtState,
+        KeyField::CtMark,
+        KeyField::CtLabel,
+        KeyField::EncKeyId,
+        KeyField::EncIpv4Src,
+        KeyField::EncIpv4Dst,
+        KeyField::EncIpv6Src,
+        KeyField::EncIpv6Dst,
+        KeyField::EncOption,
     ];
 
     /// The field's name in `tc flower`, which is also its name in a capabilities file.
@@ -134,6 +161,15 @@ impl KeyField {
             KeyField::ArpTip => "arp_tip",
             KeyField::ArpSha => "arp_sha",
             KeyField::ArpTha => "arp_tha",
+            KeyField::CtState => "ct_state",
+            KeyField::CtMark => "ct_mark",
+            KeyField::CtLabel => "ct_label",
+            KeyField::EncKeyId => "enc_key_id",
+            KeyField::EncIpv4Src => "enc_ipv4_src",
+            KeyField::EncIpv4Dst => "enc_ipv4_dst",
+            KeyField::EncIpv6Src => "enc_ipv6_src",
+            KeyField::EncIpv6Dst => "enc_ipv6_dst",
+            KeyField::EncOption => "enc_option",
         }
     }
 
@@ -151,9 +187,19 @@ impl KeyField {
             | KeyField::IcmpCode
             | KeyField::ArpOp => 0xff,
             KeyField::Tpid | KeyField::EthType | KeyField::SrcPort | KeyField::DstPort => 0xffff,
-            KeyField::Ipv4Src | KeyField::Ipv4Dst | KeyField::ArpSip | KeyField::ArpTip => {
-                low_bits(32)
-            }
+            KeyField::CtState => 0x3f,
+            KeyField::Ipv4Src
+            | KeyField::Ipv4Dst
+            | KeyField::ArpSip
+            | KeyField::ArpTip
+            | KeyField::CtMark
+            | KeyField::EncKeyId
+            | KeyField::EncIpv4Src
+            | KeyField::EncIpv4Dst => low_bits(32),
+            KeyField::CtLabel
+            | KeyField::EncIpv6Src
+            | KeyField::EncIpv6Dst
+            | KeyField::EncOption => u128::MAX,
             KeyField::DstMac | KeyField::SrcMac | KeyField::ArpSha | KeyField::ArpTha => {
                 low_bits(48)
             }
@@ -215,6 +261,25 @@ impl Key {
         self.0.iter().map(|(field, masked)| (*field, *masked))
     }
 
+    /// What matches both; `None` if nothing can.
+    pub fn and(&self, other: &Key) -> Option<Key> {
+        if !self.overlaps(other) {
+            return None;
+        }
+        let mut both = self.clone();
+        for (field, theirs) in &other.0 {
+            let ours = both.0.entry(*field).or_insert(*theirs);
+            *ours = Masked { value: ours.value | theirs.value, mask: ours.mask | theirs.mask };
+        }
+        Some(both)
+    }
+
+    /// This key with only some of its fields.
+    #[must_use]
+    pub fn only(&self, keep: impl Fn(KeyField) -> bool) -> Key {
+        Key(self.0.iter().filter(|(field, _)| keep(**field)).map(|(f, m)| (*f, *m)).collect())
+    }
+
     /// Whether some packet could match both. Never wrongly false.
     pub fn overlaps(&self, other: &Key) -> bool {
         self.0.iter().all(|(field, ours)| {
@@ -271,11 +336,26 @@ impl fmt::Display for FieldText {
 fn number(field: KeyField, value: u128, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match field {
         KeyField::DstMac | KeyField::SrcMac | KeyField::ArpSha | KeyField::ArpTha => mac(value, f),
-        KeyField::Ipv4Src | KeyField::Ipv4Dst | KeyField::ArpSip | KeyField::ArpTip => {
+        KeyField::Ipv4Src
+        | KeyField::Ipv4Dst
+        | KeyField::ArpSip
+        | KeyField::ArpTip
+        | KeyField::EncIpv4Src
+        | KeyField::EncIpv4Dst => {
             std::net::Ipv4Addr::from(u32::try_from(value).unwrap_or(u32::MAX)).fmt(f)
         }
-        KeyField::Ipv6Src | KeyField::Ipv6Dst => std::net::Ipv6Addr::from(value).fmt(f),
-        KeyField::Tpid | KeyField::EthType | KeyField::IpTos | KeyField::TcpFlags => {
+        KeyField::Ipv6Src | KeyField::Ipv6Dst | KeyField::EncIpv6Src | KeyField::EncIpv6Dst => {
+            std::net::Ipv6Addr::from(value).fmt(f)
+        }
+        KeyField::CtState => ct_state(value, f),
+        KeyField::Tpid
+        | KeyField::EthType
+        | KeyField::IpTos
+        | KeyField::TcpFlags
+        | KeyField::CtMark
+        | KeyField::CtLabel
+        | KeyField::EncKeyId
+        | KeyField::EncOption => {
             write!(f, "{value:#x}")
         }
         KeyField::VlanId
@@ -290,6 +370,14 @@ fn number(field: KeyField, value: u128, f: &mut fmt::Formatter<'_>) -> fmt::Resu
         | KeyField::IcmpCode
         | KeyField::ArpOp => value.fmt(f),
     }
+}
+
+/// The names of the state's bits.
+fn ct_state(value: u128, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    const NAMES: [(u128, &str); 6] =
+        [(8, "trk"), (1, "new"), (2, "est"), (4, "rel"), (16, "inv"), (32, "rpl")];
+    let names = NAMES.iter().filter(|(bit, _)| value & bit != 0).map(|(_, name)| *name);
+    f.write_str(&names.collect::<Vec<_>>().join("+"))
 }
 
 fn mac(value: u128, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -2,8 +2,8 @@
 //!
 //! | form | whose view | made by |
 //! | --- | --- | --- |
-//! | [`Program`] | OpenFlow's: priorities, `in_port`, what OVS parses | `resolve` … `simplify` |
-//! | [`FlowerProgram`] | flower's: an ordered list a port, what TC's dissector parses | `split` … `assign_prios` |
+//! | [`Program`] | OpenFlow's: for each port what OVS parses, tables and registers gone | `unfold` |
+//! | [`FlowerProgram`] | flower's: the same chains, what TC's dissector parses | `split` … `assign_prios` |
 //!
 //! Both print as text, one line an entry, which is what the file tests compare.
 
@@ -12,7 +12,10 @@ mod key;
 mod program;
 mod rule;
 
-pub use flower::{Effect, FlowerEntry, FlowerProgram, Op, Place, protocol};
+pub use flower::{Effect, FlowerChain, FlowerEntry, FlowerProgram, Op, Place, protocol};
 pub use key::{Key, KeyField, LLC, RAW_802_3, UNTAGGED};
-pub use program::{Does, Entry, Ingress, OnUntagged, Program, Settled, Step, covers, overlaps};
+pub use program::{
+    Arrival, Bound, Chain, CtAsked, CtStep, Does, Encap, Entry, Ingress, OnUntagged, PortRef,
+    Program, Settled, Step, Trail, TunnelOptionKey, both, covers, overlaps,
+};
 pub use rule::{RuleId, Rules, fingerprint, fnv1a};

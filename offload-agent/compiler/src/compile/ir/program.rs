@@ -1,19 +1,18 @@
-//! A ruleset as OpenFlow sees it: tables of entries, the highest priority first.
+//! A ruleset as OpenFlow sees it from each input port: chains of entries, the first that matches wins.
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::rc::Rc;
 
 use super::RuleId;
 use crate::compile::verdict::Reason;
-use crate::openflow::{BridgeName, Match, OfPort, OfPriority, TableId};
+use crate::openflow::{BridgeName, Field, Masked, Match, MeterId, Nat, OfPort, TunnelOption, Zone};
 
-/// The tables of all bridges and, once `specialize` has run, a copy of each bridge's first table for every input port.
+/// What each input port sees.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Program {
-    /// The tables as OpenFlow has them, until `specialize` has taken what it needs.
-    pub tables: BTreeMap<(BridgeName, TableId), Vec<Entry>>,
-    /// What each input port sees.
-    pub ports: BTreeMap<Ingress, Vec<Entry>>,
+    /// The chains of each port; packets start in the first.
+    pub ports: BTreeMap<Ingress, Vec<Chain>>,
     /// Input ports that get no filters, and why.
     pub idle: BTreeMap<Ingress, Reason>,
     /// Rules, or a rule's part on one port, that need no more work.
@@ -29,17 +28,77 @@ pub struct Ingress {
     pub port: OfPort,
 }
 
-/// One rule, or its copy for one port.
+/// A port of any bridge, as something to send to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PortRef {
+    /// The bridge's place among all bridges.
+    pub bridge: u16,
+    /// The port's number there.
+    pub port: OfPort,
+}
+
+/// Entries that are tried one after the other.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Chain {
+    /// The entries.
+    pub entries: Vec<Entry>,
+    /// How packets get here.
+    pub arrival: Arrival,
+}
+
+/// How packets get to a chain.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Arrival {
+    /// They have been through connection tracking.
+    pub tracked: bool,
+    /// Which of them OVS must not see any more.
+    pub bound: Bound,
+}
+
+/// Which packets of a chain cannot go back to OVS, because a translation may have changed them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Bound {
+    /// None.
+    #[default]
+    Free,
+    /// Those of established connections.
+    Established,
+    /// All of them.
+    All,
+}
+
+/// Some packets, and what happens to them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// Whose it is.
-    pub rule: RuleId,
-    /// Its priority: the higher wins.
-    pub priority: OfPriority,
-    /// Which packets it takes, as OVS parses them.
+    /// The rules they went by.
+    pub trail: Rc<Trail>,
+    /// Which packets, as OVS parses them.
     pub takes: Match,
     /// What happens to them.
     pub does: Does,
+}
+
+/// The rules that packets went by, the last ones first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Trail {
+    /// Those of one stretch.
+    pub rules: Rc<[RuleId]>,
+    /// Those before.
+    pub before: Option<Rc<Trail>>,
+}
+
+impl Trail {
+    /// The last rule, which says what happens.
+    pub fn last(&self) -> Option<RuleId> {
+        let here = self.rules.last().copied();
+        here.or_else(|| self.before.as_ref().and_then(|before| before.last()))
+    }
+
+    /// All rules.
+    pub fn rules(&self) -> impl Iterator<Item = RuleId> {
+        let trails = std::iter::successors(Some(self), |trail| trail.before.as_deref());
+        trails.flat_map(|trail| trail.rules.iter().copied())
+    }
 }
 
 /// What happens to the packets of an entry.
@@ -49,13 +108,22 @@ pub enum Does {
     Steps(Vec<Step>),
     /// OVS does it.
     Ovs(Reason),
+    /// They go on in another chain of the port.
+    Goto {
+        /// Through connection tracking.
+        through: Option<CtStep>,
+        /// The chain's place.
+        chain: usize,
+    },
 }
 
 /// One thing done to a packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Step {
-    /// Send it as it is now; [`OfPort::IN_PORT`] until `specialize` knows the port.
-    Output(OfPort),
+    /// Send it as it is now.
+    Output(PortRef),
+    /// Send it as it is now, in a tunnel.
+    Encap(Box<Encap>),
     /// Take the outer tag off; nothing if there is none.
     PopVlan,
     /// Put a tag on, VLAN 0 and priority 0, with this EtherType.
@@ -74,6 +142,21 @@ pub enum Step {
         /// What if there is no tag.
         untagged: OnUntagged,
     },
+    /// Write some bits of a header field.
+    Set(Field, Masked),
+    /// Take so many off the TTL.
+    DecTtl(u8),
+    /// Track the connection.
+    Track(Box<CtStep>),
+    /// Drop what is above a meter's rate.
+    Meter(u16, MeterId),
+}
+
+impl Step {
+    /// Whether the packet leaves, or something else is left behind.
+    pub fn has_effect(&self) -> bool {
+        matches!(self, Step::Output(_) | Step::Encap(_) | Step::Track(_))
+    }
 }
 
 /// What an action on a VLAN tag does to a packet that has none.
@@ -85,6 +168,75 @@ pub enum OnUntagged {
     Leave,
     /// OpenFlow forbids it and OVS's versions differ (`set_field` of `vlan_vid`).
     Forbidden,
+}
+
+/// What a rule asks of connection tracking.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CtAsked {
+    /// In which zone.
+    pub zone: Zone,
+    /// Remember the connection.
+    pub commit: bool,
+    /// Replace a connection that goes the other way.
+    pub force: bool,
+    /// Translate addresses.
+    pub nat: Option<Nat>,
+    /// Bits of the connection's mark to write.
+    pub mark: Option<Masked>,
+    /// Bits of the connection's label to write.
+    pub label: Option<Masked>,
+}
+
+impl CtAsked {
+    /// Whether the packet may come back changed.
+    pub fn translates(&self) -> bool {
+        self.nat.is_some()
+    }
+}
+
+/// The same, with the zone known.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CtStep {
+    /// In which zone.
+    pub zone: u16,
+    /// Remember the connection.
+    pub commit: bool,
+    /// Replace a connection that goes the other way.
+    pub force: bool,
+    /// Translate addresses.
+    pub nat: Option<Nat>,
+    /// Bits of the connection's mark to write.
+    pub mark: Option<Masked>,
+    /// Bits of the connection's label to write.
+    pub label: Option<Masked>,
+}
+
+/// A tunnel header to put on.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Encap {
+    /// The tunnel's port.
+    pub to: PortRef,
+    /// The tunnel's key, where there is one.
+    pub id: Option<u32>,
+    /// The options that the packet carries, each with its value.
+    pub options: Vec<(TunnelOptionKey, u128)>,
+}
+
+/// A tunnel option by its numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TunnelOptionKey {
+    /// The option's class.
+    pub class: u16,
+    /// The option's type.
+    pub kind: u8,
+    /// Bytes of its value.
+    pub length: u8,
+}
+
+impl From<TunnelOption> for TunnelOptionKey {
+    fn from(option: TunnelOption) -> Self {
+        TunnelOptionKey { class: option.class, kind: option.kind, length: option.length }
+    }
 }
 
 /// A rule, or its part on one port, with the last word on it.
@@ -108,6 +260,17 @@ pub fn overlaps(a: &Match, b: &Match) -> bool {
     })
 }
 
+/// What matches both; `None` if nothing can.
+pub fn both(a: &Match, b: &Match) -> Option<Match> {
+    if !overlaps(a, b) {
+        return None;
+    }
+    let mut both = a.clone();
+    b.fields().iter().for_each(|field| both.insert(field.field, field.masked));
+    b.unsupported().iter().for_each(|raw| both.insert_unsupported(raw.clone()));
+    Some(both)
+}
+
 /// Whether every packet of `b` matches `a` too. Never wrongly true.
 pub fn covers(a: &Match, b: &Match) -> bool {
     a.unsupported().is_empty()
@@ -125,15 +288,25 @@ impl fmt::Display for Ingress {
     }
 }
 
+impl fmt::Display for PortRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.bridge {
+            0 => write!(f, "{}", self.port),
+            bridge => write!(f, "{}@{bridge}", self.port),
+        }
+    }
+}
+
 impl fmt::Display for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for ((bridge, table), entries) in &self.tables {
-            writeln!(f, "{bridge} table {table}")?;
-            entries.iter().try_for_each(|entry| writeln!(f, "  {entry}"))?;
-        }
-        for (ingress, entries) in &self.ports {
+        for (ingress, chains) in &self.ports {
             writeln!(f, "port {ingress}")?;
-            entries.iter().try_for_each(|entry| writeln!(f, "  {entry}"))?;
+            for (number, chain) in chains.iter().enumerate() {
+                if number > 0 {
+                    writeln!(f, " chain {number}{}", chain.arrival)?;
+                }
+                chain.entries.iter().try_for_each(|entry| writeln!(f, "  {entry}"))?;
+            }
         }
         for (ingress, reason) in &self.idle {
             writeln!(f, "port {ingress} idle: {reason}")?;
@@ -142,16 +315,30 @@ impl fmt::Display for Program {
     }
 }
 
+impl fmt::Display for Arrival {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.bound {
+            Bound::Free => "",
+            Bound::Established => " (established must not pass)",
+            Bound::All => " (nothing must pass)",
+        })
+    }
+}
+
 impl fmt::Display for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "#{} priority={} {} -> {}",
-            self.rule.0,
-            self.priority,
-            MatchText(&self.takes),
-            self.does
-        )
+        write!(f, "{} {} -> {}", self.trail, MatchText(&self.takes), self.does)
+    }
+}
+
+/// The last rule, and how many there were before.
+impl fmt::Display for Trail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut rules: Vec<String> = Vec::new();
+        for trail in std::iter::successors(Some(self), |trail| trail.before.as_deref()) {
+            rules.splice(0..0, trail.rules.iter().map(|rule| rule.0.to_string()));
+        }
+        write!(f, "#{}", rules.join("-"))
     }
 }
 
@@ -173,6 +360,8 @@ impl fmt::Display for Does {
                 let words: Vec<String> = steps.iter().map(Step::to_string).collect();
                 f.write_str(&words.join(","))
             }
+            Does::Goto { through: None, chain } => write!(f, "goto {chain}"),
+            Does::Goto { through: Some(ct), chain } => write!(f, "{ct},goto {chain}"),
         }
     }
 }
@@ -181,11 +370,57 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Step::Output(port) => write!(f, "output:{port}"),
+            Step::Encap(encap) => encap.fmt(f),
             Step::PopVlan => f.write_str("pop_vlan"),
             Step::PushVlan(tpid) => write!(f, "push_vlan:{tpid:#x}"),
             Step::SetVid { id, untagged } => write!(f, "set_vid:{id}{untagged}"),
             Step::SetPcp { pcp, untagged } => write!(f, "set_pcp:{pcp}{untagged}"),
+            Step::Set(field, masked) if masked.mask == field.full_mask() => {
+                write!(f, "set:{field}={:#x}", masked.value)
+            }
+            Step::Set(field, masked) => {
+                write!(f, "set:{field}={:#x}/{:#x}", masked.value, masked.mask)
+            }
+            Step::DecTtl(by) => write!(f, "dec_ttl:{by}"),
+            Step::Track(ct) => ct.fmt(f),
+            Step::Meter(_, meter) => write!(f, "meter:{meter}"),
         }
+    }
+}
+
+impl fmt::Display for CtStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ct(zone={}", self.zone)?;
+        if self.commit {
+            f.write_str(",commit")?;
+        }
+        if self.force {
+            f.write_str(",force")?;
+        }
+        if let Some(nat) = self.nat {
+            write!(f, ",{}", crate::openflow::Action::Nat(nat))?;
+        }
+        for (name, bits) in [("mark", self.mark), ("label", self.label)] {
+            if let Some(bits) = bits {
+                write!(f, ",{name}={:#x}/{:#x}", bits.value, bits.mask)?;
+            }
+        }
+        f.write_str(")")
+    }
+}
+
+impl fmt::Display for Encap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "encap:{}", self.to)?;
+        if let Some(id) = self.id {
+            write!(f, "(id={id:#x}")?;
+        } else {
+            f.write_str("(")?;
+        }
+        for (option, value) in &self.options {
+            write!(f, ",{:#x}:{:#x}={value:#x}", option.class, option.kind)?;
+        }
+        f.write_str(")")
     }
 }
 

@@ -1,42 +1,91 @@
 //! Effects to TC actions: every output but the last is a mirror, the last one a redirect.
 
-use tc_filter::action::{Mirred, Vlan, VlanTag};
-use tc_filter::{Action, IfIndex, Pcp, VlanId};
+use tc_filter::action::{Ct, Gact, Mirred, TunnelKey, Vlan, VlanTag};
+use tc_filter::{Action, ChainId, IfIndex, Pcp, VlanId};
 
-use crate::compile::ir::{Effect, Op};
-use crate::openflow::OfPort;
-use crate::ports::BridgePorts;
+use super::{ct, header, police, tunnel};
+use crate::compile::Input;
+use crate::compile::ir::{Effect, FlowerChain, FlowerEntry, Op, PortRef};
 
-/// The actions; `None` if a port has no device, which `resolve` has seen to.
-pub(super) fn lower(effect: &Effect, ports: &BridgePorts) -> Option<Vec<Action>> {
-    match effect {
-        Effect::Pass(_) => Some(vec![Action::PASS]),
-        Effect::Act(ops) => match ops.split_last() {
-            None => Some(vec![Action::DROP]),
-            Some((last, before)) => {
-                let mut actions: Vec<Action> = before
-                    .iter()
-                    .map(|op| one(op, ports, Mirred::mirror))
-                    .collect::<Option<_>>()?;
-                actions.push(one(last, ports, Mirred::redirect)?);
+/// Where a filter stands, as far as its actions care.
+pub(super) struct Context<'a> {
+    pub(super) input: &'a Input<'a>,
+    /// The chain it is in.
+    pub(super) chain: &'a FlowerChain,
+    /// The numbers of the port's chains.
+    pub(super) numbers: &'a [ChainId],
+    /// Packets come with a tunnel header.
+    pub(super) from_tunnel: bool,
+}
+
+impl Context<'_> {
+    /// The actions; `None` if a port has no device, which the walk has seen to.
+    pub(super) fn lower(&self, entry: &FlowerEntry) -> Option<Vec<Action>> {
+        match &entry.effect {
+            Effect::Pass(_) => Some(self.pass()),
+            Effect::Goto { through, chain } => {
+                let mut actions = Vec::new();
+                if let Some(asked) = through {
+                    actions.push(Action::Ct(ct::track(asked)));
+                }
+                actions.push(Action::Gact(Gact::Goto(*self.numbers.get(*chain)?)));
                 Some(actions)
             }
-        },
+            Effect::Act(ops) => self.act(entry, ops),
+        }
     }
-}
 
-fn one(op: &Op, ports: &BridgePorts, send: fn(IfIndex) -> Mirred) -> Option<Action> {
-    Some(match op {
-        Op::PopVlan => Action::Vlan(Vlan::Pop),
-        Op::PushVlan { tpid, id, pcp } => Action::Vlan(Vlan::Push(VlanTag {
-            tpid: *tpid,
-            id: VlanId::new(*id).ok()?,
-            pcp: Pcp::new(*pcp).ok()?,
-        })),
-        Op::Output(port) => Action::Mirred(send(device(*port, ports)?)),
-    })
-}
+    /// OVS must not see what tracking found.
+    fn pass(&self) -> Vec<Action> {
+        let clear = self.chain.arrival.tracked.then_some(Action::Ct(Ct::Clear));
+        clear.into_iter().chain([Action::PASS]).collect()
+    }
 
-fn device(port: OfPort, ports: &BridgePorts) -> Option<IfIndex> {
-    ports.ports.get(&port)?.ifindex.map(|index| IfIndex(index.0))
+    fn act(&self, entry: &FlowerEntry, ops: &[Op]) -> Option<Vec<Action>> {
+        let last = ops.iter().rposition(Op::sends);
+        let mut actions = Vec::new();
+        if self.from_tunnel && last.is_some() {
+            actions.push(Action::TunnelKey(TunnelKey::Unset));
+        }
+        let mut written = Vec::new();
+        for (at, op) in ops.iter().enumerate() {
+            let send = if Some(at) == last { Mirred::redirect } else { Mirred::mirror };
+            match op {
+                Op::Set(field, masked) => {
+                    actions.push(header::set(*field, *masked, &entry.key)?);
+                    written.push(*field);
+                }
+                Op::DecTtl(by) => {
+                    actions.push(header::dec_ttl(*by, &entry.key)?);
+                    written.push(crate::openflow::Field::NwTtl);
+                }
+                Op::Checksum => {
+                    actions.extend(header::checksum(&std::mem::take(&mut written), &entry.key))
+                }
+                Op::Encap(encap) => {
+                    actions.push(Action::TunnelKey(tunnel::set(encap, self.input)?));
+                    actions.push(Action::Mirred(send(self.device(encap.to)?)));
+                }
+                Op::Output(port) => actions.push(Action::Mirred(send(self.device(*port)?))),
+                Op::Track(asked) => actions.push(Action::Ct(ct::track(asked))),
+                Op::Meter(bridge, id) => {
+                    actions.push(Action::Police(police::meter(self.input.meter(*bridge, *id)?)?));
+                }
+                Op::PopVlan => actions.push(Action::Vlan(Vlan::Pop)),
+                Op::PushVlan { tpid, id, pcp } => actions.push(Action::Vlan(Vlan::Push(VlanTag {
+                    tpid: *tpid,
+                    id: VlanId::new(*id).ok()?,
+                    pcp: Pcp::new(*pcp).ok()?,
+                }))),
+            }
+        }
+        if last.is_none() {
+            actions.push(Action::DROP);
+        }
+        Some(actions)
+    }
+
+    fn device(&self, port: PortRef) -> Option<IfIndex> {
+        self.input.port_at(port)?.ifindex.map(|index| IfIndex(index.0))
+    }
 }

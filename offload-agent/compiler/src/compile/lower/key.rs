@@ -2,13 +2,20 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use tc_filter::key::{ArpKey, EthKey, FragKey, IcmpKey, IpKey, IpMatch, L4Key, PortMatch, VlanKey};
-use tc_filter::{EtherType, FlowerMatch, IpProto, Mac, Masked, Pcp, VlanId};
+use tc_filter::key::{
+    ArpKey, CtKey, CtState, EncKey, EthKey, FragKey, IcmpKey, IpKey, IpMatch, L4Key, PortMatch,
+    VlanKey,
+};
+use tc_filter::{
+    EtherType, FlowerMatch, GeneveOption, GeneveOptionMatch, IpProto, Mac, Masked, Pcp,
+    TunnelKeyId, VlanId,
+};
 
 use crate::compile::ir::{Key, KeyField, UNTAGGED};
+use crate::openflow::TunnelOption;
 
 /// What flower is asked; the outermost EtherType is the filter's `protocol`.
-pub(super) fn lower(key: &Key) -> FlowerMatch {
+pub(super) fn lower(key: &Key, option: Option<TunnelOption>) -> FlowerMatch {
     FlowerMatch {
         eth: EthKey { dst: mac(key, KeyField::DstMac), src: mac(key, KeyField::SrcMac) },
         vlan: vlan(key),
@@ -20,8 +27,41 @@ pub(super) fn lower(key: &Key) -> FlowerMatch {
             tcp_flags: word(key, KeyField::TcpFlags),
         },
         icmp: IcmpKey { kind: byte(key, KeyField::IcmpType), code: byte(key, KeyField::IcmpCode) },
+        enc: enc(key, option),
+        ct: CtKey {
+            state: word(key, KeyField::CtState)
+                .map(|state| Masked::new(CtState(state.value()), CtState(state.mask()))),
+            zone: None,
+            mark: key.get(KeyField::CtMark).map(|m| Masked::new(long(m.value), long(m.mask))),
+            label: key.get(KeyField::CtLabel).map(|m| Masked::new(m.value, m.mask)),
+        },
         ..FlowerMatch::default()
     }
+}
+
+fn enc(key: &Key, option: Option<TunnelOption>) -> EncKey {
+    EncKey {
+        id: key.exact(KeyField::EncKeyId).map(|id| TunnelKeyId(long(id))),
+        src: address(key, KeyField::EncIpv4Src, KeyField::EncIpv6Src),
+        dst: address(key, KeyField::EncIpv4Dst, KeyField::EncIpv6Dst),
+        geneve: option.and_then(|option| geneve(key, option)).into_iter().collect(),
+        ..EncKey::default()
+    }
+}
+
+/// The option's value, under the bits asked for.
+fn geneve(key: &Key, option: TunnelOption) -> Option<GeneveOptionMatch> {
+    let asked = key.get(KeyField::EncOption)?;
+    let data = |bits: u128| {
+        let bytes = bits.to_be_bytes();
+        bytes[bytes.len().saturating_sub(usize::from(option.length))..].to_vec()
+    };
+    let value = GeneveOption::new(option.class, option.kind, &data(asked.value)).ok()?;
+    GeneveOptionMatch::new(&value, &data(asked.mask)).ok()
+}
+
+fn long(value: u128) -> u32 {
+    u32::try_from(value).unwrap_or(u32::MAX)
 }
 
 fn vlan(key: &Key) -> VlanKey {
@@ -72,7 +112,7 @@ fn mac(key: &Key, field: KeyField) -> Option<Masked<Mac>> {
     key.get(field).map(|masked| Masked::new(to_mac(masked.value), to_mac(masked.mask)))
 }
 
-fn to_mac(value: u128) -> Mac {
+pub(super) fn to_mac(value: u128) -> Mac {
     let [.., a, b, c, d, e, f] = value.to_be_bytes();
     Mac([a, b, c, d, e, f])
 }
@@ -91,7 +131,7 @@ fn byte(key: &Key, field: KeyField) -> Option<Masked<u8>> {
 }
 
 /// The lowest byte.
-fn low(value: u128) -> u8 {
+pub(super) fn low(value: u128) -> u8 {
     let [.., low] = value.to_be_bytes();
     low
 }

@@ -1,22 +1,29 @@
 //! From a placed program to TC's own structures, and to the verdicts. The only module that knows both languages.
 
 mod action;
+mod ct;
+mod header;
 mod key;
+pub(super) mod police;
+mod tunnel;
 mod verdicts;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
-use tc_filter::{Attach, Cookie, Filter, FilterId, Handle, HwPolicy, IfIndex};
+use tc_filter::{Attach, ChainId, Cookie, Filter, FilterId, Handle, HwPolicy, IfIndex};
 
-use super::ir::{FlowerEntry, FlowerProgram, Ingress, RuleId, fnv1a, protocol};
+use super::ir::{Effect, FlowerChain, FlowerEntry, FlowerProgram, Ingress, Trail, fnv1a, protocol};
 use super::{Compiled, Input};
 use crate::capabilities::Target;
+use crate::openflow::TunnelOption;
 use crate::plan::Plan;
-use crate::ports::BridgePorts;
+use crate::ports::PortKind;
+use action::Context;
 
 /// A filter, and whose it is.
 struct Lowered {
-    rule: Option<RuleId>,
+    trail: Rc<Trail>,
     ingress: Ingress,
     guard: bool,
     filter: Filter,
@@ -24,39 +31,72 @@ struct Lowered {
 
 pub(super) fn run(program: &FlowerProgram, input: &Input<'_>) -> Compiled {
     let mut lowered = Vec::new();
-    for (ingress, entries) in &program.ports {
-        lowered.extend(port(ingress, entries, input));
+    for (ingress, chains) in &program.ports {
+        lowered.extend(port(ingress, chains, input).into_iter().flatten());
     }
     let verdicts = verdicts::collect(&lowered, program, input);
     let plan: Plan = lowered.into_iter().map(|lowered| lowered.filter).collect();
     Compiled { plan, verdicts }
 }
 
-fn port(ingress: &Ingress, entries: &[FlowerEntry], input: &Input<'_>) -> Vec<Lowered> {
-    let Some(ports) = input.ports.bridges.get(&ingress.bridge) else { return Vec::new() };
-    let device = ports.ports.get(&ingress.port).and_then(|port| port.ifindex);
-    let Some(device) = device else { return Vec::new() };
+fn port(ingress: &Ingress, chains: &[FlowerChain], input: &Input<'_>) -> Option<Vec<Lowered>> {
+    let port = input.ports.port(&ingress.bridge, ingress.port)?;
+    let from_tunnel = matches!(port.kind, PortKind::Tunnel(_));
+    let options = input.tunnel_options(input.bridge_number(&ingress.bridge));
+    let at = Position {
+        attach: Attach::Ingress(IfIndex(port.ifindex?.0)),
+        input,
+        hw: policy(chains, from_tunnel, input),
+        option: options.get(&0).copied(),
+    };
+    let numbers: Vec<ChainId> = chains.iter().map(|chain| chain.number).collect();
     let mut names = Names::default();
-    entries
-        .iter()
-        .filter_map(|entry| {
-            let at = Position { attach: Attach::Ingress(IfIndex(device.0)), ports, input };
-            let filter = at.filter(entry, &mut names)?;
-            let guard = entry.is_guard();
-            Some(Lowered { rule: entry.rule, ingress: ingress.clone(), guard, filter })
-        })
-        .collect()
+    let mut lowered = Vec::new();
+    for chain in chains {
+        let context = Context { input, chain, numbers: &numbers, from_tunnel };
+        for entry in &chain.entries {
+            let Some(filter) = at.filter(entry, &context, &mut names) else { continue };
+            let (trail, ingress) = (entry.trail.clone(), ingress.clone());
+            lowered.push(Lowered { trail, ingress, guard: entry.is_guard(), filter });
+        }
+    }
+    Some(lowered)
+}
+
+/// Where a port's filters may run.
+///
+/// A packet that the card leaves in the middle of its chains goes on in the kernel's, so the kernel has to have them all:
+/// then none of them is for the card alone, not even a guard, since what the card passes comes to the kernel's filters
+/// next. On a tunnel device the kernel refuses `skip_sw`.
+fn policy(chains: &[FlowerChain], from_tunnel: bool, input: &Input<'_>) -> HwPolicy {
+    let goes = |entry: &FlowerEntry| match &entry.effect {
+        Effect::Goto { .. } => true,
+        Effect::Act(ops) => ops.iter().any(|op| matches!(op, super::ir::Op::Track(_))),
+        Effect::Pass(_) => false,
+    };
+    let chained = chains.iter().flat_map(|chain| &chain.entries).any(goes);
+    match input.capabilities.target {
+        Target::Software => HwPolicy::SkipHw,
+        Target::Hardware if chained || from_tunnel => HwPolicy::Both,
+        Target::Hardware => HwPolicy::SkipSw,
+    }
 }
 
 /// Where the filters of a port go.
 struct Position<'a> {
     attach: Attach,
-    ports: &'a BridgePorts,
     input: &'a Input<'a>,
+    hw: HwPolicy,
+    option: Option<TunnelOption>,
 }
 
 impl Position<'_> {
-    fn filter(&self, entry: &FlowerEntry, names: &mut Names) -> Option<Filter> {
+    fn filter(
+        &self,
+        entry: &FlowerEntry,
+        context: &Context<'_>,
+        names: &mut Names,
+    ) -> Option<Filter> {
         let place = entry.place?;
         let cookie = self.cookie(entry);
         let id = FilterId {
@@ -71,19 +111,16 @@ impl Position<'_> {
             prio: place.prio,
             handle: names.handle(id, entry, cookie),
             protocol: protocol(&entry.key),
-            key: key::lower(&entry.key),
-            actions: action::lower(&entry.effect, self.ports)?,
-            hw: match self.input.capabilities.target {
-                Target::Hardware => HwPolicy::SkipSw,
-                Target::Software => HwPolicy::SkipHw,
-            },
+            key: key::lower(&entry.key, self.option),
+            actions: context.lower(entry)?,
+            hw: self.hw,
             cookie: Some(Cookie::ours(cookie)),
         })
     }
 
     /// The number of the rule, or that of all guards that belong to none.
     fn cookie(&self, entry: &FlowerEntry) -> u64 {
-        let of_rule = entry.rule.map(|rule| self.input.rules.cookie(rule));
+        let of_rule = entry.rule().map(|rule| self.input.rules.cookie(rule));
         of_rule.unwrap_or_else(|| fnv1a(b"link protocols"))
     }
 }

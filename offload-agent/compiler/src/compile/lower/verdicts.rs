@@ -16,15 +16,18 @@ pub(super) fn collect(
 ) -> Vec<Verdict> {
     let mut facts: BTreeMap<RuleId, Facts> = BTreeMap::new();
     for one in lowered {
-        if let Some(rule) = one.rule {
-            facts.entry(rule).or_default().filter(one, &port_name(&one.ingress, input));
+        let port = port_name(&one.ingress, input);
+        for rule in one.trail.rules() {
+            facts.entry(rule).or_default().filter(one, &port);
         }
     }
-    for (ingress, entry) in
-        program.ports.iter().flat_map(|(at, list)| list.iter().map(move |e| (at, e)))
-    {
-        if let (Some(rule), Effect::Pass(reason)) = (entry.rule, &entry.effect) {
-            facts.entry(rule).or_default().kept(reason, Some(port_name(ingress, input)));
+    for (ingress, chains) in &program.ports {
+        let port = port_name(ingress, input);
+        for entry in chains.iter().flat_map(|chain| &chain.entries) {
+            let Effect::Pass(reason) = &entry.effect else { continue };
+            for rule in entry.trail.rules() {
+                facts.entry(rule).or_default().kept(reason, Some(port.clone()));
+            }
         }
     }
     for settled in &program.settled {

@@ -12,66 +12,84 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tc_filter::{EtherType, Prio};
+use tc_filter::{ChainId, EtherType, Prio};
 
+use super::overlap::Depths;
 use crate::compile::Input;
-use crate::compile::ir::{Effect, FlowerEntry, FlowerProgram, Place, Settled, protocol};
+use crate::compile::ir::{
+    Effect, FlowerChain, FlowerEntry, FlowerProgram, Ingress, Place, Settled, protocol,
+};
 use crate::compile::verdict::Reason;
 use crate::plan::CURTAIN;
 
 /// How many entries, one behind the other, a packet could have matched before this one.
 type Depth = usize;
 
+/// A table in the card, before it has its prio.
+type Table = (ChainId, Depth, EtherType);
+
 pub(in crate::compile) fn run(program: &mut FlowerProgram, input: &Input<'_>) {
-    let depths: Vec<Vec<Depth>> = program.ports.values().map(|entries| depths(entries)).collect();
-    let tables: BTreeSet<(Depth, EtherType)> = program
-        .ports
-        .values()
-        .zip(&depths)
-        .flat_map(|(entries, depths)| depths.iter().zip(entries))
-        .map(|(depth, entry)| (*depth, protocol(&entry.key)))
-        .collect();
-    let prios = number(&tables, input.capabilities.max_prios);
-    for ((ingress, entries), depths) in program.ports.iter_mut().zip(depths) {
-        let mut placed = Vec::new();
-        for (mut entry, depth) in std::mem::take(entries).into_iter().zip(depths) {
-            match (prios.get(&(depth, protocol(&entry.key))), entry.place) {
-                (Some(prio), Some(place)) => {
-                    entry.place = Some(Place { prio: *prio, ..place });
-                    placed.push(entry);
-                }
-                _ => program.settled.extend(left_out(&entry, ingress)),
-            }
+    let depths: Vec<Vec<Vec<Depth>>> =
+        program.ports.values().map(|chains| chains.iter().map(depths).collect()).collect();
+    let mut tables: BTreeSet<Table> = BTreeSet::new();
+    for (chains, depths) in program.ports.values().zip(&depths) {
+        for (chain, depths) in chains.iter().zip(depths) {
+            let entries = depths.iter().zip(&chain.entries);
+            tables.extend(entries.map(|(depth, one)| (chain.number, *depth, protocol(&one.key))));
         }
-        *entries = placed;
+    }
+    let prios = number(&tables, input.capabilities.max_prios);
+    for ((ingress, chains), depths) in program.ports.iter_mut().zip(depths) {
+        for (chain, depths) in chains.iter_mut().zip(depths) {
+            place(chain, depths, &prios, ingress, &mut program.settled);
+        }
     }
 }
 
-fn depths(entries: &[FlowerEntry]) -> Vec<Depth> {
-    let mut depths: Vec<Depth> = Vec::with_capacity(entries.len());
-    for (at, entry) in entries.iter().enumerate() {
-        let before = entries[..at].iter().zip(&depths);
-        let above =
-            before.filter(|(other, _)| other.key.overlaps(&entry.key)).map(|(_, depth)| depth + 1);
-        depths.push(above.max().unwrap_or(0));
+fn place(
+    chain: &mut FlowerChain,
+    depths: Vec<Depth>,
+    prios: &BTreeMap<Table, Prio>,
+    ingress: &Ingress,
+    settled: &mut Vec<Settled>,
+) {
+    let mut placed = Vec::new();
+    for (mut entry, depth) in std::mem::take(&mut chain.entries).into_iter().zip(depths) {
+        match (prios.get(&(chain.number, depth, protocol(&entry.key))), entry.place) {
+            (Some(prio), Some(place)) => {
+                entry.place = Some(Place { prio: *prio, ..place });
+                placed.push(entry);
+            }
+            _ => settled.extend(left_out(&entry, ingress)),
+        }
     }
-    depths
+    chain.entries = placed;
+}
+
+pub(super) fn depths(chain: &FlowerChain) -> Vec<Depth> {
+    let mut index = Depths::default();
+    chain.entries.iter().map(|entry| index.place(&entry.key)).collect()
 }
 
 /// The tables by their prio. Those that do not fit are the last ones, so what they would take goes to OVS.
-fn number(tables: &BTreeSet<(Depth, EtherType)>, max: u16) -> BTreeMap<(Depth, EtherType), Prio> {
-    let first = u32::from(CURTAIN.get()) + 1;
-    let numbers = (first..=u32::from(Prio::MAX.get())).take(usize::from(max));
-    let prios = numbers
-        .filter_map(|number| u16::try_from(number).ok())
-        .filter_map(|number| Prio::new(number).ok());
-    tables.iter().copied().zip(prios).collect()
+fn number(tables: &BTreeSet<Table>, max: u16) -> BTreeMap<Table, Prio> {
+    let mut prios = BTreeMap::new();
+    let mut used: BTreeMap<ChainId, u16> = BTreeMap::new();
+    for table in tables {
+        let used = used.entry(table.0).or_insert(0);
+        *used = used.saturating_add(1);
+        let prio = CURTAIN.get().checked_add(*used).filter(|_| *used <= max);
+        if let Some(prio) = prio.and_then(|prio| Prio::new(prio).ok()) {
+            prios.insert(*table, prio);
+        }
+    }
+    prios
 }
 
-fn left_out(entry: &FlowerEntry, ingress: &crate::compile::ir::Ingress) -> Option<Settled> {
+fn left_out(entry: &FlowerEntry, ingress: &Ingress) -> Option<Settled> {
     let reason = match &entry.effect {
         Effect::Pass(reason) => reason.clone(),
-        Effect::Act(_) => Reason::CardAction("tell so many priorities apart"),
+        Effect::Act(_) | Effect::Goto { .. } => Reason::CardAction("tell so many priorities apart"),
     };
-    Some(Settled { rule: entry.rule?, ingress: Some(ingress.clone()), reason })
+    Some(Settled { rule: entry.rule()?, ingress: Some(ingress.clone()), reason })
 }

@@ -19,7 +19,9 @@ use crate::compile::verdict::Reason;
 const TAG_TYPES: [u128; 2] = [0x8100, 0x88a8];
 
 pub(in crate::compile) fn run(program: &mut FlowerProgram, _: &Input<'_>) {
-    for entries in program.ports.values_mut() {
+    // In the other chains every packet has the tag that the way there asked for.
+    for chain in program.ports.values_mut().filter_map(|chains| chains.first_mut()) {
+        let entries = &mut chain.entries;
         let (mut tagged, mut untagged): (Vec<_>, Vec<_>) =
             std::mem::take(entries).into_iter().partition(is_tagged);
         let floors = floors(&tagged, &untagged);
@@ -82,7 +84,7 @@ fn folds(entries: &[FlowerEntry], at: usize) -> bool {
     let Some((entry, after)) = entries[at..].split_first() else { return false };
     let next = after.iter().find(|other| other.key.overlaps(&entry.key));
     next.is_some_and(|next| {
-        next.rule == entry.rule
+        next.rule() == entry.rule()
             && next.effect == entry.effect
             && !entry.is_guard()
             && next.key.get(KeyField::Tpid).is_none()

@@ -5,23 +5,37 @@
 //! #0 eth_type=0x806,arp_tip=10.0.0.1 -> drop      #0 eth_type=0x806 -> pass: the card cannot match arp_tip
 //! ```
 
+use std::collections::BTreeMap;
+
 use crate::capabilities::Capabilities;
 use crate::compile::Input;
 use crate::compile::ir::{
-    Effect, FlowerEntry, FlowerProgram, Ingress, Key, KeyField, LLC, Op, RAW_802_3, UNTAGGED,
+    CtStep, Effect, FlowerEntry, FlowerProgram, Ingress, Key, KeyField, LLC, Op, PortRef,
+    RAW_802_3, UNTAGGED,
 };
+use crate::compile::lower::police;
 use crate::compile::verdict::Reason;
+use crate::openflow::MeterId;
 use crate::ports::SwitchRole;
 
 const SCTP: u128 = 132;
 const TAG_TYPES: [u128; 2] = [0x8100, 0x88a8];
 
 pub(in crate::compile) fn run(program: &mut FlowerProgram, input: &Input<'_>) {
-    for (ingress, entries) in &mut program.ports {
-        let card =
-            Card { capabilities: input.capabilities, ingress, uplink: is_uplink(ingress, input) };
-        entries.retain(|entry| card.can_see(entry));
-        entries.iter_mut().for_each(|entry| card.legalize(entry));
+    let meters = meters(program, input);
+    for (ingress, chains) in &mut program.ports {
+        let bridge = input.bridge_number(&ingress.bridge);
+        let here = PortRef { bridge, port: ingress.port };
+        let card = Card {
+            capabilities: input.capabilities,
+            here,
+            uplink: is_uplink(ingress, input),
+            meters: &meters,
+        };
+        for chain in chains {
+            chain.entries.retain(|entry| card.can_see(entry));
+            chain.entries.iter_mut().for_each(|entry| card.legalize(entry));
+        }
     }
 }
 
@@ -34,8 +48,32 @@ fn is_uplink(ingress: &Ingress, input: &Input<'_>) -> bool {
 /// The card, for packets of one port.
 struct Card<'a> {
     capabilities: &'a Capabilities,
-    ingress: &'a Ingress,
+    here: PortRef,
     uplink: bool,
+    meters: &'a BTreeMap<(u16, MeterId), Reason>,
+}
+
+/// The meters that no filter can stand for. A filter has a bucket of its own, so a meter may be in one filter only.
+fn meters(program: &FlowerProgram, input: &Input<'_>) -> BTreeMap<(u16, MeterId), Reason> {
+    let mut uses: BTreeMap<(u16, MeterId), usize> = BTreeMap::new();
+    for entry in program.ports.values().flatten().flat_map(|chain| &chain.entries) {
+        let Effect::Act(ops) = &entry.effect else { continue };
+        for op in ops {
+            if let Op::Meter(bridge, id) = op {
+                *uses.entry((*bridge, *id)).or_default() += 1;
+            }
+        }
+    }
+    let problem = |(at, uses): ((u16, MeterId), usize)| {
+        let limit = input.meter(at.0, at.1).and_then(police::meter);
+        let reason = match (limit, uses) {
+            (None, _) => "is none of one band that drops",
+            (Some(_), 1) => return None,
+            (Some(_), _) => "counts the packets of several filters together",
+        };
+        Some((at, Reason::Meter(reason)))
+    };
+    uses.into_iter().filter_map(problem).collect()
 }
 
 impl Card<'_> {
@@ -46,11 +84,17 @@ impl Card<'_> {
     }
 
     fn legalize(&self, entry: &mut FlowerEntry) {
-        if let Effect::Act(ops) = &entry.effect {
-            let problem = self.key_problem(&entry.key).or_else(|| self.op_problem(&entry.key, ops));
-            if let Some(reason) = problem {
-                entry.effect = Effect::Pass(reason);
+        let problem = match &entry.effect {
+            Effect::Act(ops) => {
+                self.key_problem(&entry.key).or_else(|| self.op_problem(&entry.key, ops))
             }
+            Effect::Goto { through, .. } => {
+                self.key_problem(&entry.key).or_else(|| self.ct_problem(through.as_ref()))
+            }
+            Effect::Pass(_) => None,
+        };
+        if let Some(reason) = problem {
+            entry.effect = Effect::Pass(reason);
         }
         if entry.is_guard() {
             entry.key = self.widen(std::mem::take(&mut entry.key));
@@ -100,23 +144,53 @@ impl Card<'_> {
 
     fn op_problem(&self, key: &Key, ops: &[Op]) -> Option<Reason> {
         let can = self.capabilities;
-        let outputs = ops.iter().filter(|op| matches!(op, Op::Output(_))).count();
-        let back = ops.contains(&Op::Output(self.ingress.port));
-        let pushes = ops.iter().any(|op| matches!(op, Op::PushVlan { .. }));
+        let outputs = ops.iter().filter(|op| op.sends()).count();
+        let back = ops.contains(&Op::Output(self.here));
+        let has = |what: fn(&Op) -> bool| ops.iter().any(what);
+        let pushes = has(|op| matches!(op, Op::PushVlan { .. }));
+        let writes = has(|op| matches!(op, Op::Set(..) | Op::DecTtl(_)));
         let problems = [
             (outputs == 0 && !can.drop, "drop"),
             (outputs > can.max_outputs, "send a packet to so many ports"),
-            (ops.len() > can.max_actions, "do so many things in one filter"),
+            (actions(ops) > can.max_actions, "do so many things in one filter"),
             (pushes && !can.vlan_push, "push a VLAN tag"),
             (ops.contains(&Op::PopVlan) && !can.vlan_pop, "pop a VLAN tag"),
             (pushes && most_tags(key, ops) > can.max_tags, "push one more VLAN tag"),
+            (writes && !can.edit, "write a header"),
+            (has(|op| matches!(op, Op::Encap(_))) && !can.tunnels, "put a packet into a tunnel"),
+            (has(|op| matches!(op, Op::Meter(..))) && !can.meters, "limit a rate"),
             (edits_late(ops) && !can.edit_between_outputs, "change a packet between two outputs"),
             (back && !self.uplink && !can.hairpin, "send a packet back to its VF"),
             (back && self.uplink && !can.uplink_hairpin, "send a packet back to the wire"),
         ];
         let problem = problems.into_iter().find(|(holds, _)| *holds);
-        problem.map(|(_, what)| Reason::CardAction(what))
+        let metered = ops.iter().find_map(|op| match op {
+            Op::Meter(bridge, id) => self.meters.get(&(*bridge, *id)).cloned(),
+            _ => None,
+        });
+        let tracks = ops.iter().find_map(|op| match op {
+            Op::Track(ct) => self.ct_problem(Some(ct)),
+            _ => None,
+        });
+        problem.map(|(_, what)| Reason::CardAction(what)).or(tracks).or(metered)
     }
+
+    fn ct_problem(&self, ct: Option<&CtStep>) -> Option<Reason> {
+        let can = self.capabilities;
+        let ct = ct?;
+        let problem = match () {
+            () if !can.ct => "track connections",
+            () if ct.nat.is_some() && !can.nat => "translate addresses",
+            () => return None,
+        };
+        Some(Reason::CardAction(problem))
+    }
+}
+
+/// How many TC actions they come to, at most: a write is one more for its checksum and one for each kind of header.
+fn actions(ops: &[Op]) -> usize {
+    let count = |op: &Op| if matches!(op, Op::Encap(_)) { 2 } else { 1 };
+    ops.iter().map(count).sum()
 }
 
 /// Flower refuses a field whose layer the key does not name.
@@ -143,7 +217,7 @@ fn most_tags(key: &Key, ops: &[Op]) -> usize {
         match op {
             Op::PopVlan => now = now.saturating_sub(1),
             Op::PushVlan { .. } => now += 1,
-            Op::Output(_) => {}
+            _ => {}
         }
         most = most.max(now);
     }
@@ -151,6 +225,6 @@ fn most_tags(key: &Key, ops: &[Op]) -> usize {
 }
 
 fn edits_late(ops: &[Op]) -> bool {
-    let first = ops.iter().position(|op| matches!(op, Op::Output(_)));
-    first.is_some_and(|at| ops[at..].iter().any(|op| !matches!(op, Op::Output(_))))
+    let first = ops.iter().position(Op::sends);
+    first.is_some_and(|at| ops[at..].iter().any(|op| !op.sends()))
 }

@@ -1,42 +1,72 @@
-//! Settles the rules of every table but the first: nothing leads there, or only rules that stay in OVS do.
+//! The last word on rules that no packet of any port got to: nothing leads to their table, or a rule of higher priority
+//! takes all their packets, or they ask for what no packet has there.
 //!
 //! ```text
-//! table 0  #0 ... -> ovs: resubmit is not offloaded      table 0  #0 ...
-//! table 8  #1 ... -> output:2                            #1 settled: only rules that stay in OVS lead to table 8
-//! table 9  #2 ... -> output:3                            #2 settled: nothing leads to table 9
+//! table 0  #0 priority=9,ip -> output:2
+//! table 0  #1 priority=5,tcp -> drop        #1 settled: rule 0 takes all its packets
+//! table 9  #2 ... -> output:3               #2 settled: nothing leads to table 9
 //! ```
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::compile::Input;
-use crate::compile::ir::{Program, Settled};
+use crate::compile::ir::{RuleId, Settled};
 use crate::compile::verdict::Reason;
-use crate::openflow::{Action, BridgeName, GroupId, TableId};
+use crate::openflow::{Action, BridgeName, Field, GroupId, Rule, TableId};
 
 /// Where every packet starts.
 const FIRST: TableId = TableId(0);
 
-pub(in crate::compile) fn run(program: &mut Program, input: &Input<'_>) {
-    let bridges: BTreeSet<BridgeName> =
-        program.tables.keys().map(|(name, _)| name.clone()).collect();
-    let reached: BTreeSet<(BridgeName, TableId)> = bridges
-        .into_iter()
-        .flat_map(|bridge| {
-            reachable(&bridge, input).into_iter().map(move |table| (bridge.clone(), table))
-        })
-        .collect();
-    let later: Vec<_> =
-        program.tables.keys().filter(|(_, table)| *table != FIRST).cloned().collect();
-    for name in later {
-        let table = name.1;
-        let reason = match reached.contains(&name) {
-            true => Reason::BehindOvs(table),
-            false => Reason::UnreachableTable(table),
-        };
-        for entry in program.tables.remove(&name).into_iter().flatten() {
-            let settled = Settled { rule: entry.rule, ingress: None, reason: reason.clone() };
-            program.settled.push(settled);
+/// What is to say of the rules that were not seen.
+pub(super) fn the_rest(input: &Input<'_>, seen: &BTreeSet<RuleId>) -> Vec<Settled> {
+    let mut tables: BTreeMap<(&BridgeName, TableId), Covers> = BTreeMap::new();
+    let bridges: BTreeSet<&BridgeName> = input.rules.iter().map(|(_, bridge, _)| bridge).collect();
+    let reached: BTreeMap<&BridgeName, BTreeSet<TableId>> =
+        bridges.into_iter().map(|bridge| (bridge, reachable(bridge, input))).collect();
+    let mut settled = Vec::new();
+    for (id, bridge, rule) in input.rules.iter() {
+        let table = tables.entry((bridge, rule.table)).or_default();
+        if !seen.contains(&id) {
+            let leads = reached.get(bridge).is_some_and(|tables| tables.contains(&rule.table));
+            let reason = match (leads, table.over(rule)) {
+                (false, _) => Reason::UnreachableTable(rule.table),
+                (true, Some(higher)) => Reason::Hidden(higher),
+                (true, None) => Reason::NeverMatches,
+            };
+            settled.push(Settled { rule: id, ingress: None, reason });
         }
+        table.add(id, rule);
+    }
+    settled
+}
+
+/// The rules of a table so far, by what they ask for, to find one that takes all packets of another.
+#[derive(Default)]
+struct Covers(BTreeMap<Vec<(Field, u128)>, BTreeMap<Vec<u128>, (u16, RuleId)>>);
+
+impl Covers {
+    fn add(&mut self, id: RuleId, rule: &Rule) {
+        let clause = rule.actions.iter().any(|one| matches!(one, Action::Conjunction { .. }));
+        if clause || !rule.match_.unsupported().is_empty() {
+            return;
+        }
+        let asked = rule.match_.fields().iter();
+        let (shape, values) =
+            asked.map(|field| ((field.field, field.masked.mask), field.masked.value)).unzip();
+        let place = self.0.entry(shape).or_default();
+        place.entry(values).or_insert((rule.priority.0, id));
+    }
+
+    fn over(&self, rule: &Rule) -> Option<RuleId> {
+        let found = self.0.iter().filter_map(|(shape, rules)| {
+            let values = shape.iter().map(|(field, mask)| {
+                let masked = rule.match_.get(*field).filter(|m| m.mask & mask == *mask)?;
+                Some(masked.value & mask)
+            });
+            let values: Vec<u128> = values.collect::<Option<_>>()?;
+            rules.get(&values).filter(|(priority, _)| *priority > rule.priority.0)
+        });
+        found.map(|(_, id)| *id).min()
     }
 }
 
@@ -83,5 +113,21 @@ impl Leads<'_> {
         let group = self.input.rules.group(self.bridge, id);
         let buckets = group.into_iter().flat_map(|group| &group.buckets);
         buckets.for_each(|bucket| self.follow(&bucket.actions, todo));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wider_rule_of_higher_priority_hides_a_narrower_one() {
+        let text =
+            "priority=9,ip actions=drop\npriority=5,tcp actions=drop\npriority=5,arp actions=drop";
+        let rules = crate::openflow::text::parse_rules(text, &Default::default()).unwrap();
+        let mut over = Covers::default();
+        over.add(RuleId(0), &rules[0]);
+        assert_eq!(over.over(&rules[1]), Some(RuleId(0)));
+        assert_eq!(over.over(&rules[2]), None);
     }
 }

@@ -17,13 +17,16 @@ use crate::compile::verdict::Reason;
 pub(in crate::compile) fn run(program: &mut FlowerProgram, input: &Input<'_>) {
     let can_pass = input.capabilities.pass;
     let FlowerProgram { ports, settled, .. } = program;
-    for (ingress, entries) in ports {
+    for (ingress, chains) in ports {
         let mut gone = Gone { ingress, settled };
-        if !can_pass {
-            without_guards(entries);
+        for chain in chains {
+            let entries = &mut chain.entries;
+            if !can_pass {
+                without_guards(entries);
+            }
+            take_out_covered(entries, &mut gone);
+            take_out_idle_guards(entries, &mut gone);
         }
-        take_out_covered(entries, &mut gone);
-        take_out_idle_guards(entries, &mut gone);
     }
     settled.sort();
     settled.dedup();
@@ -37,7 +40,7 @@ struct Gone<'a> {
 
 impl Gone<'_> {
     fn note(&mut self, entry: &FlowerEntry, reason: Reason) {
-        if let Some(rule) = entry.rule {
+        if let Some(rule) = entry.rule() {
             let ingress = Some(self.ingress.clone());
             self.settled.push(Settled { rule, ingress, reason });
         }
@@ -58,10 +61,10 @@ fn without_guards(entries: &mut [FlowerEntry]) {
 
 /// Why a filter behind this guard is not used.
 fn shadow(guard: &FlowerEntry) -> Reason {
-    match (&guard.effect, guard.rule) {
+    match (&guard.effect, guard.rule()) {
         (Effect::Pass(reason), None) => reason.clone(),
         (_, Some(rule)) => Reason::Shadowed(rule),
-        (Effect::Act(_), None) => Reason::NeverMatches,
+        (Effect::Act(_) | Effect::Goto { .. }, None) => Reason::NeverMatches,
     }
 }
 
@@ -81,12 +84,12 @@ fn note_covered(entry: &FlowerEntry, over: &FlowerEntry, gone: &mut Gone<'_>) {
     match (&entry.effect, over.is_guard()) {
         (_, false) => {}
         (Effect::Pass(reason), true) => gone.note(entry, reason.clone()),
-        (Effect::Act(_), true) if over.rule == entry.rule => {
+        (_, true) if over.rule() == entry.rule() => {
             if let Effect::Pass(reason) = &over.effect {
                 gone.note(entry, reason.clone());
             }
         }
-        (Effect::Act(_), true) => gone.note(entry, shadow(over)),
+        (Effect::Act(_) | Effect::Goto { .. }, true) => gone.note(entry, shadow(over)),
     }
 }
 

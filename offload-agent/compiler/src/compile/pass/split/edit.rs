@@ -4,14 +4,19 @@
 //! keeps what is equal from the inside out, pops the rest and pushes (`commit_vlan_action`). A pushed tag has its drop
 //! eligible bit clear, a kept one keeps it. Doing the same gives the same bytes; TC's `vlan modify` would keep that bit.
 //!
+//! Writes to headers go before the tags. A write to the IP header wants an exact protocol (the driver has to know which
+//! checksums follow), so the piece becomes one for each protocol, and what is left stays in OVS. Where a checksum covers
+//! addresses or ports, only whole packets are changed.
+//!
 //! A push writes the whole tag. Where an edit keeps the packet's own priority, the piece becomes eight, one a priority.
 
 use tc_filter::EtherType;
 use tc_filter::action::VlanTpid;
 
-use super::Turn;
-use crate::compile::ir::{Key, KeyField, OnUntagged, Op, Step, UNTAGGED};
+use super::{Here, Turn};
+use crate::compile::ir::{Effect, Key, KeyField, OnUntagged, Op, Step, UNTAGGED};
 use crate::compile::verdict::Reason;
+use crate::openflow::Field;
 
 /// 802.1Q.
 const DOT1Q: u128 = 0x8100;
@@ -135,44 +140,141 @@ fn without_second_tag(tags: Tags, key: Key, steps: &[Step]) -> Vec<Case> {
     guards.into_iter().chain(cases(Tags { more: false, ..tags }, key, steps)).collect()
 }
 
+/// The keys, one a protocol, on which steps that write an IP header can be done, and the guards for all other packets.
+pub(super) fn protocols(
+    key: Key,
+    steps: &[Step],
+    here: Here<'_>,
+) -> (Vec<Key>, Vec<(Turn, Key, Effect)>) {
+    let mut guards = Vec::new();
+    let writes = |what: fn(Field) -> bool| {
+        steps.iter().any(|step| matches!(step, Step::Set(field, _) if what(*field)))
+    };
+    let ttl = steps.iter().any(|step| matches!(step, Step::DecTtl(_)));
+    if !ttl && !writes(|field| is_ip(field) || is_summed(field)) {
+        return (vec![key], guards);
+    }
+    let mut key = key;
+    if writes(is_summed) && !here.tracked && key.get(KeyField::Frag).is_none() {
+        let fragments = key.clone().with(KeyField::Frag, 1);
+        guards.push((Turn::Before, fragments, Effect::Pass(Reason::FragmentEdit)));
+        key = key.with(KeyField::Frag, 0);
+    }
+    if key.exact(KeyField::Frag) == Some(1) && writes(is_summed) {
+        guards.push((Turn::Rest, key, Effect::Pass(Reason::FragmentEdit)));
+        return (Vec::new(), guards);
+    }
+    if key
+        .exact(KeyField::IpProto)
+        .is_some_and(|proto| known_protocols(&key, here).contains(&proto))
+    {
+        return (vec![key], guards);
+    }
+    if !here.tracked {
+        guards.push((Turn::Rest, key.clone(), Effect::Pass(Reason::ProtocolEdit)));
+    }
+    if key.get(KeyField::IpProto).is_some() {
+        return (Vec::new(), guards);
+    }
+    let each = known_protocols(&key, here).iter();
+    (each.map(|proto| key.clone().with(KeyField::IpProto, *proto)).collect(), guards)
+}
+
+/// The protocols whose checksums TC computes and drivers know.
+fn known_protocols(key: &Key, here: Here<'_>) -> &'static [u128] {
+    match (here.tracked, key.exact(KeyField::EthType)) {
+        (true, _) => &[6, 17],
+        (false, Some(0x86dd)) => &[6, 17, 58],
+        (false, _) => &[6, 17, 1],
+    }
+}
+
+fn is_ip(field: Field) -> bool {
+    matches!(field, Field::NwTos | Field::NwEcn | Field::NwTtl)
+}
+
+/// What the checksum of TCP and UDP covers.
+fn is_summed(field: Field) -> bool {
+    use Field::*;
+    matches!(field, IpSrc | IpDst | Ipv6Src | Ipv6Dst | TcpSrc | TcpDst | UdpSrc | UdpDst)
+}
+
+/// Why TC cannot write a field.
+fn write_problem(field: Field) -> Option<Reason> {
+    let known = is_ip(field) || is_summed(field) || matches!(field, Field::EthSrc | Field::EthDst);
+    (!known).then_some(Reason::CannotWrite(field))
+}
+
 fn operations(tags: &Tags, steps: &[Step]) -> Result<Vec<Op>, Open> {
     let mut has = tags.seen.clone();
     let mut shall_have = tags.seen.clone();
     let mut ops = Vec::new();
+    let mut unsummed = false;
     for step in steps {
-        if let Step::Output(port) = step {
+        if let Some(op) = done_as_is(step)? {
+            unsummed |= !matches!(
+                op,
+                Op::Set(Field::EthSrc | Field::EthDst, _) | Op::Meter(..) | Op::Track(_)
+            );
+            ops.push(op);
+        } else if let Some(op) = sends(step) {
+            if std::mem::take(&mut unsummed) {
+                ops.push(Op::Checksum);
+            }
             commit(tags, &has, &shall_have, &mut ops)?;
             has.clone_from(&shall_have);
-            ops.push(Op::Output(*port));
+            ops.push(op);
         } else {
-            edit(tags, &mut shall_have, *step)?;
+            edit(tags, &mut shall_have, step)?;
         }
     }
     Ok(ops)
 }
 
+/// Steps that TC has an operation for, whatever the packet's tags are.
+fn done_as_is(step: &Step) -> Result<Option<Op>, Open> {
+    Ok(Some(match step {
+        Step::Set(field, masked) => match write_problem(*field) {
+            Some(reason) => return Err(Open::Never(reason)),
+            None => Op::Set(*field, *masked),
+        },
+        Step::DecTtl(by) => Op::DecTtl(*by),
+        Step::Track(ct) => Op::Track(ct.clone()),
+        Step::Meter(bridge, meter) => Op::Meter(*bridge, *meter),
+        _ => return Ok(None),
+    }))
+}
+
+fn sends(step: &Step) -> Option<Op> {
+    match step {
+        Step::Output(port) => Some(Op::Output(*port)),
+        Step::Encap(encap) => Some(Op::Encap(encap.clone())),
+        _ => None,
+    }
+}
+
 /// One step on the tags a packet shall have.
-fn edit(tags: &Tags, shall_have: &mut Vec<Tag>, step: Step) -> Result<(), Open> {
+fn edit(tags: &Tags, shall_have: &mut Vec<Tag>, step: &Step) -> Result<(), Open> {
     // What is below the known tags matters once they are gone, or when there would be too many.
     let bottom = shall_have.is_empty() && !tags.seen.is_empty();
     match step {
-        Step::Output(_) => {}
         Step::PushVlan(_) if tags.more => return Err(Open::SecondTag),
-        Step::PushVlan(tpid) => push(shall_have, tpid)?,
+        Step::PushVlan(tpid) => push(shall_have, *tpid)?,
         _ if bottom && tags.more => return Err(Open::SecondTag),
         Step::PopVlan => {
             shall_have.pop();
         }
         Step::SetVid { id, untagged } => {
-            if let Some(tag) = outer(shall_have, untagged)? {
-                tag.id = Some(id);
+            if let Some(tag) = outer(shall_have, *untagged)? {
+                tag.id = Some(*id);
             }
         }
         Step::SetPcp { pcp, untagged } => {
-            if let Some(tag) = outer(shall_have, untagged)? {
-                tag.pcp = Some(pcp);
+            if let Some(tag) = outer(shall_have, *untagged)? {
+                tag.pcp = Some(*pcp);
             }
         }
+        _ => {}
     }
     Ok(())
 }

@@ -13,18 +13,23 @@
 //! ```
 
 mod arp;
+mod chain;
 mod edit;
 mod ip;
 mod shape;
 mod special;
+mod tracked;
+mod tunnel;
+
+use std::rc::Rc;
 
 use crate::capabilities::Capabilities;
 use crate::compile::Input;
 use crate::compile::ir::{
-    Does, Effect, FlowerEntry, FlowerProgram, Ingress, Key, KeyField, Program, RuleId, Step,
+    Does, Effect, FlowerEntry, FlowerProgram, Ingress, Key, KeyField, Program, Step, Trail,
 };
 use crate::compile::verdict::Reason;
-use crate::openflow::{Field, Match, Unsupported};
+use crate::openflow::{Field, Match};
 use crate::ports::LinkProtocols;
 use edit::Tags;
 
@@ -47,15 +52,9 @@ impl Piece {
 
 pub(in crate::compile) fn run(program: Program, input: &Input<'_>) -> FlowerProgram {
     let mut ports = std::collections::BTreeMap::new();
-    for (ingress, entries) in program.ports {
-        let mut pieces = Vec::new();
-        for special in special::entries(protocols(&ingress, input)) {
-            pieces.extend(split(None, &special.0, &Does::Ovs(special.1), input.capabilities));
-        }
-        for entry in entries {
-            pieces.extend(split(Some(entry.rule), &entry.takes, &entry.does, input.capabilities));
-        }
-        ports.insert(ingress, pieces);
+    for (ingress, chains) in program.ports {
+        let special = special::entries(protocols(&ingress, input));
+        ports.insert(ingress, chain::chains(&chains, &special, input.capabilities));
     }
     FlowerProgram { ports, idle: program.idle, settled: program.settled }
 }
@@ -65,19 +64,33 @@ fn protocols(ingress: &Ingress, input: &Input<'_>) -> LinkProtocols {
     port.map(|port| port.protocols).unwrap_or_default()
 }
 
-fn split(
-    rule: Option<RuleId>,
-    takes: &Match,
-    does: &Does,
-    capabilities: &Capabilities,
-) -> Vec<FlowerEntry> {
-    let unkeyed = unkeyed(takes);
-    let pieces = shape::pieces(takes, capabilities)
+/// What is known of all packets of a chain, and what the card is told of them.
+#[derive(Clone, Copy)]
+struct Here<'a> {
+    base: &'a Key,
+    tracked: bool,
+    capabilities: &'a Capabilities,
+}
+
+/// The pieces of an entry that packets of a chain can match.
+fn pieces(takes: &Match, here: Here<'_>) -> Vec<Piece> {
+    let takes = tracked::with_prerequisites(takes, here.base);
+    let pieces = shape::pieces(&takes, here.capabilities)
         .into_iter()
-        .flat_map(|piece| network(takes, piece))
-        .flat_map(|piece| effects(piece, does, unkeyed.as_ref(), capabilities));
+        .filter(|piece| piece.key.overlaps(here.base))
+        .flat_map(|piece| network(&takes, piece))
+        .flat_map(|piece| tunnel::with_outer(&takes, piece));
+    pieces.filter_map(|piece| tracked::narrowed(piece, &takes, here)).collect()
+}
+
+fn split(trail: &Rc<Trail>, takes: &Match, does: &Does, here: Here<'_>) -> Vec<FlowerEntry> {
+    let unkeyed = unkeyed(takes);
+    let pieces = pieces(takes, here);
+    let pieces = pieces.into_iter().flat_map(|piece| effects(piece, does, unkeyed.as_ref(), here));
     let mut entries: Vec<(Turn, FlowerEntry)> = pieces
-        .map(|(turn, key, effect)| (turn, FlowerEntry { rule, key, effect, place: None }))
+        .map(|(turn, key, effect)| {
+            (turn, FlowerEntry { trail: trail.clone(), key, effect, place: None })
+        })
         .collect();
     entries.sort_by_key(|(turn, _)| *turn);
     entries.into_iter().map(|(_, entry)| entry).collect()
@@ -99,17 +112,10 @@ enum Turn {
 /// Why no piece of the match can be exact.
 fn unkeyed(takes: &Match) -> Option<Reason> {
     if let Some(raw) = takes.unsupported().first() {
-        return Some(Reason::UnknownMatch(text(raw)));
+        return Some(Reason::unknown_match(raw));
     }
     let missing = takes.fields().iter().find(|field| !has_key(field.field));
     missing.map(|field| Reason::NoFlowerKey(field.field))
-}
-
-fn text(raw: &Unsupported) -> String {
-    match raw {
-        Unsupported::Text(text) => text.clone(),
-        Unsupported::Bytes(bytes) => bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
-    }
 }
 
 /// Whether some pass here turns the field into keys.
@@ -121,6 +127,8 @@ fn has_key(field: Field) -> bool {
         || matches!(field, TcpSrc | TcpDst | UdpSrc | UdpDst | SctpSrc | SctpDst | TcpFlags)
         || matches!(field, IcmpType | IcmpCode | Icmpv6Type | Icmpv6Code)
         || matches!(field, ArpOp | ArpSpa | ArpTpa | ArpSha | ArpTha)
+        || matches!(field, CtState | CtMark | CtLabel)
+        || matches!(field, TunId | TunSrc | TunDst | TunIpv6Src | TunIpv6Dst | TunMetadata(0))
 }
 
 /// The part of the match above Ethernet.
@@ -145,29 +153,35 @@ fn effects(
     piece: Piece,
     does: &Does,
     unkeyed: Option<&Reason>,
-    capabilities: &Capabilities,
+    here: Here<'_>,
 ) -> Vec<(Turn, Key, Effect)> {
     let reason = piece.inexact.as_ref().or(unkeyed);
     match (reason, does) {
         (Some(reason), _) | (None, Does::Ovs(reason)) => {
             vec![(Turn::Rest, piece.key, Effect::Pass(reason.clone()))]
         }
-        (None, Does::Steps(steps)) => act(piece.key, steps, capabilities),
+        (None, Does::Steps(steps)) => act(piece.key, steps, here),
+        (None, Does::Goto { through, chain }) => {
+            let effect = Effect::Goto { through: through.clone(), chain: *chain };
+            vec![(Turn::Exact, piece.key, effect)]
+        }
     }
 }
 
-/// What the steps come to on an exact piece: one filter, or several where an edit depends on the packet's tag.
-fn act(key: Key, steps: &[Step], capabilities: &Capabilities) -> Vec<(Turn, Key, Effect)> {
-    edit::cases(Tags::of(&key, capabilities.vlan_limit), key, steps)
-        .into_iter()
-        .map(|case| {
+/// What the steps come to on an exact piece: one filter, or several where an edit depends on the packet's tag or protocol.
+fn act(key: Key, steps: &[Step], here: Here<'_>) -> Vec<(Turn, Key, Effect)> {
+    let (keys, mut filters) = edit::protocols(key, steps, here);
+    for key in keys {
+        let cases = edit::cases(Tags::of(&key, here.capabilities.vlan_limit), key, steps);
+        filters.extend(cases.into_iter().map(|case| {
             let effect = match case.ops {
                 Ok(ops) => Effect::Act(ops),
                 Err(reason) => Effect::Pass(reason),
             };
             (case.turn, case.key, effect)
-        })
-        .collect()
+        }));
+    }
+    filters
 }
 
 /// One masked field of the match, under another name.

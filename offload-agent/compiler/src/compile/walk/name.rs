@@ -1,66 +1,9 @@
-//! OpenFlow actions to steps. What is not compiled is a reason, under the action's own name.
+//! The names of actions that are not compiled; also their labels in metrics.
 
-use crate::compile::ir::{OnUntagged, Step};
-use crate::compile::verdict::Reason;
-use crate::openflow::{Action, Field, OfPort, SetField, VLAN_PRESENT};
+use crate::openflow::Action;
 
-/// The EtherTypes a tag may have: 802.1Q and 802.1ad.
-const TAG_TYPES: [u16; 2] = [0x8100, 0x88a8];
-
-/// The step that an action is; none for one that does nothing to packets.
-pub(super) fn step(action: &Action) -> Result<Option<Step>, Reason> {
-    let step = match action {
-        Action::Note(_) => return Ok(None),
-        Action::Output(port) => output(*port)?,
-        Action::PopVlan | Action::StripVlan => Step::PopVlan,
-        Action::PushVlan(tpid) => push(*tpid)?,
-        Action::ModVlanVid(id) => Step::SetVid { id: *id, untagged: OnUntagged::Push },
-        Action::SetVlanVid(id) => Step::SetVid { id: *id, untagged: OnUntagged::Leave },
-        Action::ModVlanPcp(pcp) => Step::SetPcp { pcp: *pcp, untagged: OnUntagged::Push },
-        Action::SetVlanPcp(pcp) => Step::SetPcp { pcp: *pcp, untagged: OnUntagged::Leave },
-        Action::SetField(_) | Action::Load { .. } => {
-            action.assignment().and_then(set_tag).ok_or_else(|| Reason::Action(name(action)))?
-        }
-        other => return Err(Reason::Action(name(other))),
-    };
-    Ok(Some(step))
-}
-
-fn output(port: OfPort) -> Result<Step, Reason> {
-    let reserved = match port {
-        OfPort::NORMAL => "NORMAL",
-        OfPort::FLOOD => "FLOOD",
-        OfPort::ALL => "ALL",
-        OfPort::CONTROLLER => "CONTROLLER",
-        OfPort::TABLE => "TABLE",
-        _ => return Ok(Step::Output(port)),
-    };
-    Err(Reason::Action(reserved))
-}
-
-fn push(tpid: u16) -> Result<Step, Reason> {
-    if TAG_TYPES.contains(&tpid) { Ok(Step::PushVlan(tpid)) } else { Err(Reason::TagType(tpid)) }
-}
-
-/// A write to the whole VLAN id with its presence bit, or to the whole priority.
-fn set_tag(set: SetField) -> Option<Step> {
-    if set.masked.mask != set.field.full_mask() {
-        return None;
-    }
-    let value = u16::try_from(set.masked.value).ok()?;
-    match set.field {
-        Field::VlanVid if value & VLAN_PRESENT != 0 => {
-            Some(Step::SetVid { id: value & !VLAN_PRESENT, untagged: OnUntagged::Forbidden })
-        }
-        Field::VlanPcp => {
-            Some(Step::SetPcp { pcp: u8::try_from(value).ok()?, untagged: OnUntagged::Leave })
-        }
-        _ => None,
-    }
-}
-
-/// The name of an action that is not compiled; also its label in metrics.
-fn name(action: &Action) -> &'static str {
+/// The name of an action.
+pub(super) fn name(action: &Action) -> &'static str {
     match action {
         Action::Output(_) => "output",
         Action::OutputController { .. } | Action::Controller(_) => "controller",

@@ -1,0 +1,171 @@
+//! The ways that packets come in: every port with a device that TC sees, and every tunnel. What is known at the start of
+//! the pipeline is set here; then each way is walked through the tables.
+//!
+//! A tunnel device carries the packets of all tunnels of its kind. Which tunnel it is, the outer addresses say, so each of
+//! its ports is a way of its own behind a match on them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use super::reach;
+use super::unfold::{Root, unfold};
+use crate::compile::Input;
+use crate::compile::ir::{Ingress, Program, RuleId, Settled};
+use crate::compile::verdict::Reason;
+use crate::compile::walk::Explorer;
+use crate::compile::walk::state::{Origin, State};
+use crate::openflow::{BridgeName, Field, Match, OfPort};
+use crate::ports::{BridgePorts, Port, PortKind, Tunnel, TunnelEnd, TunnelKey};
+
+pub(in crate::compile) fn run(input: &Input<'_>) -> Program {
+    let mut program = Program::default();
+    let mut explorer = Explorer::new(input);
+    let mut devices: Vec<(Ingress, Vec<Root>)> = Vec::new();
+    let mut unseen: Vec<(Ingress, Reason, BTreeSet<RuleId>)> = Vec::new();
+    for (ingress, ports) in arrivals(input) {
+        let mut roots = Vec::new();
+        for (number, port) in ports {
+            let at = Ingress { port: number, ..ingress.clone() };
+            let bridge = input.bridge_number(&at.bridge);
+            let Some((takes, state)) = start(number, port, input) else { continue };
+            let tail = explorer.enter(bridge, state.clone());
+            match unfit(port, input.ports.bridges.get(&at.bridge)) {
+                None => roots.push(Root { takes, state, tail }),
+                Some(why) => {
+                    let reason = Reason::Ingress { port: port.name.clone(), why };
+                    unseen.push((at.clone(), reason.clone(), explorer.rules_of(&tail)));
+                    program.idle.insert(at, reason);
+                }
+            }
+        }
+        if !roots.is_empty() {
+            devices.push((ingress, roots));
+        }
+    }
+    let graph = explorer.graph();
+    for (ingress, roots) in devices {
+        let chains = unfold(&graph, input, &ingress, &roots);
+        program.ports.insert(ingress, chains);
+    }
+    settle(&mut program, input, &unseen);
+    program
+}
+
+/// The devices of the bridges, each with its ports.
+fn arrivals<'a>(input: &Input<'a>) -> Vec<(Ingress, Vec<(OfPort, &'a Port)>)> {
+    let mut devices: BTreeMap<(BridgeName, Option<u32>, OfPort), Vec<(OfPort, &Port)>> =
+        BTreeMap::new();
+    for (bridge, ports) in &input.ports.bridges {
+        for (number, port) in &ports.ports {
+            let tunnel = matches!(port.kind, PortKind::Tunnel(_));
+            let device = port.ifindex.filter(|_| tunnel).map(|index| index.0);
+            let own = if device.is_some() { OfPort(0) } else { *number };
+            devices.entry((bridge.clone(), device, own)).or_default().push((*number, port));
+        }
+    }
+    let named = devices.into_iter().filter_map(|((bridge, _, _), ports)| {
+        let (port, _) = *ports.first()?;
+        Some((Ingress { bridge, port }, ports))
+    });
+    named.collect()
+}
+
+/// What is known of the packets of a port; `None` where none come in.
+fn start(number: OfPort, port: &Port, input: &Input<'_>) -> Option<(Match, State)> {
+    let one_tag = input.capabilities.vlan_limit == Some(1);
+    match &port.kind {
+        PortKind::Tunnel(tunnel) => {
+            let takes = outer(tunnel);
+            let mut state = State::new(Origin::Tunnel, number, one_tag);
+            state.learn(&takes);
+            Some((takes, state))
+        }
+        PortKind::Patch { .. } => None,
+        _ => Some((Match::any(), State::new(Origin::Device, number, one_tag))),
+    }
+}
+
+/// The outer header of a tunnel's packets, as its options say.
+fn outer(tunnel: &Tunnel) -> Match {
+    let Ok(config) = tunnel.config() else { return Match::any() };
+    let mut takes = Match::any();
+    for (end, four, six) in [
+        (config.remote, Field::TunSrc, Field::TunIpv6Src),
+        (config.local, Field::TunDst, Field::TunIpv6Dst),
+    ] {
+        match end {
+            TunnelEnd::Addr(IpAddr::V4(ip)) => takes = takes.with(four, ip.to_bits().into()),
+            TunnelEnd::Addr(IpAddr::V6(ip)) => takes = takes.with(six, ip.to_bits()),
+            TunnelEnd::Any | TunnelEnd::Flow => {}
+        }
+    }
+    match config.in_key {
+        TunnelKey::Fixed(key) => takes.with(Field::TunId, key.into()),
+        TunnelKey::Absent | TunnelKey::Flow => takes,
+    }
+}
+
+/// Why no filter may stand at a port.
+fn unfit(port: &Port, ports: Option<&BridgePorts>) -> Option<&'static str> {
+    let ports = ports?;
+    if ports.datapath_type == "netdev" {
+        return Some("is in OVS's user-space datapath, which TC does not see");
+    }
+    if ports.watched {
+        return Some(
+            "is on a bridge with a mirror, NetFlow, sFlow or IPFIX, which has to see its packets",
+        );
+    }
+    match &port.kind {
+        PortKind::Internal => Some("is an internal port"),
+        PortKind::Patch { .. } => Some("is a patch port"),
+        PortKind::Tunnel(tunnel) => unfit_tunnel(port, tunnel),
+        PortKind::Other(_) => Some("is of a type without TC"),
+        PortKind::System if port.bond.is_some() => Some("is a member of a bond"),
+        PortKind::System if port.policing.is_some() => {
+            Some("has an ingress policing rate, which OVS enforces")
+        }
+        PortKind::System if port.switch.is_none() => Some("is not a port of a card's switch"),
+        PortKind::System if port.ifindex.is_none() => Some("has no device"),
+        PortKind::System => None,
+    }
+}
+
+/// Which of several tunnels a packet is of can only be told by its remote end.
+fn unfit_tunnel(port: &Port, tunnel: &Tunnel) -> Option<&'static str> {
+    use crate::ports::TunnelKind::{Geneve, Gre, Vxlan};
+    let Ok(config) = tunnel.config() else { return Some("has an option that cannot be read") };
+    match () {
+        () if !matches!(tunnel.kind, Geneve | Gre | Vxlan) => Some("is a tunnel of another kind"),
+        () if port.ifindex.is_none() => Some("is a tunnel whose device is not known"),
+        () if tunnel.kind == Gre && config.in_key == TunnelKey::Flow => {
+            Some("is a GRE tunnel whose key the flow decides")
+        }
+        () if config.in_key == TunnelKey::Absent => Some("is a tunnel without a key"),
+        () if !config.extensions.is_empty() => Some("is a tunnel with extensions"),
+        () if !matches!(config.remote, TunnelEnd::Addr(_)) => {
+            Some("is a tunnel whose other end the flow decides")
+        }
+        () => None,
+    }
+}
+
+/// The last word on rules that no filter comes of.
+fn settle(
+    program: &mut Program,
+    input: &Input<'_>,
+    unseen: &[(Ingress, Reason, BTreeSet<RuleId>)],
+) {
+    let mut seen: BTreeSet<RuleId> = BTreeSet::new();
+    for chain in program.ports.values().flatten() {
+        chain.entries.iter().for_each(|entry| seen.extend(entry.trail.rules()));
+    }
+    for (ingress, reason, rules) in unseen {
+        for rule in rules {
+            let (ingress, reason) = (Some(ingress.clone()), reason.clone());
+            program.settled.push(Settled { rule: *rule, ingress, reason });
+            seen.insert(*rule);
+        }
+    }
+    program.settled.extend(reach::the_rest(input, &seen));
+}

@@ -1,0 +1,183 @@
+//! Behind an address translation a packet cannot go to OVS any more. What would have to is kept from getting there: the
+//! guard stands in front of the first `ct`, on what no translation changes.
+//!
+//! ```text
+//! chain 0  tcp -> ct(zone=1,nat),goto 1              chain 0  tcp,ip_ttl=0/0xfe -> pass: its TTL runs out
+//! chain 1  est,ip_ttl=0/0xfe -> pass: its TTL ..              tcp -> ct(zone=1,nat),goto 1
+//! chain 1  est -> dec_ttl,output:2                   chain 1  est -> dec_ttl,output:2
+//! ```
+//!
+//! A guard asks for less in front than it did behind, so it may keep more packets for OVS. If it asks for nothing that was
+//! not asked before, nothing is left to track, and the rule that leads there stays in OVS.
+
+use std::collections::BTreeMap;
+
+use crate::compile::Input;
+use crate::compile::ir::{Bound, Effect, FlowerChain, FlowerEntry, FlowerProgram, Key, KeyField};
+
+/// So many guards are worth it; behind more, the rule that leads there stays in OVS.
+const MOST_GUARDS: usize = 2048;
+/// `TCA_FLOWER_KEY_CT_FLAGS_ESTABLISHED`.
+const ESTABLISHED: u128 = 2;
+
+pub(in crate::compile) fn run(program: &mut FlowerProgram, _: &Input<'_>) {
+    for chains in program.ports.values_mut() {
+        let mut fronts = Fronts { chains, known: BTreeMap::new() };
+        let entries: Vec<Vec<FlowerEntry>> =
+            (0..fronts.chains.len()).map(|at| fronts.rewritten(at)).collect();
+        for (chain, entries) in chains.iter_mut().zip(entries) {
+            chain.entries = entries;
+        }
+    }
+}
+
+/// What a chain does with packets that must not come back, by what can be told before they get there, in order.
+type Front = Vec<Ahead>;
+
+#[derive(Clone)]
+struct Ahead {
+    key: Key,
+    entry: FlowerEntry,
+    safe: bool,
+}
+
+struct Fronts<'a> {
+    chains: &'a [FlowerChain],
+    known: BTreeMap<usize, Front>,
+}
+
+impl Fronts<'_> {
+    /// The entries of a chain, with the guards that those behind need.
+    fn rewritten(&mut self, at: usize) -> Vec<FlowerEntry> {
+        let Some(chain) = self.chains.get(at) else { return Vec::new() };
+        if chain.arrival.bound == Bound::All {
+            let stays = |entry: &&FlowerEntry| !entry.is_guard();
+            return chain.entries.iter().filter(stays).cloned().collect();
+        }
+        let mut entries = Vec::new();
+        for entry in &chain.entries {
+            if is_bound(chain, entry) {
+                entries.extend(Some(entry.clone()).filter(|entry| !entry.is_guard()));
+                continue;
+            }
+            match entry.effect {
+                Effect::Goto { chain: to, .. } if self.binds(to) => {
+                    self.guarded(entry, to, &mut entries);
+                }
+                _ => entries.push(entry.clone()),
+            }
+        }
+        entries
+    }
+
+    fn binds(&self, to: usize) -> bool {
+        self.chains.get(to).is_some_and(|chain| chain.arrival.bound != Bound::Free)
+    }
+
+    /// A way to packets that must not come back, behind the guards for those that would.
+    fn guarded(&mut self, entry: &FlowerEntry, to: usize, entries: &mut Vec<FlowerEntry>) {
+        let front = self.front(to);
+        let Some(last) = front.iter().rposition(|ahead| !ahead.safe) else {
+            entries.push(entry.clone());
+            return;
+        };
+        for ahead in &front[..=last] {
+            let Some(key) = entry.key.and(&ahead.key) else { continue };
+            let everything = key == entry.key;
+            let pass = || match &ahead.entry.effect {
+                Effect::Pass(reason) => FlowerEntry {
+                    effect: Effect::Pass(reason.clone()),
+                    trail: ahead.entry.trail.clone(),
+                    ..entry.clone()
+                },
+                _ => entry.clone(),
+            };
+            let filter = if ahead.safe { entry.clone() } else { pass() };
+            entries.push(FlowerEntry { key, ..filter });
+            if everything {
+                if !ahead.safe {
+                    // The rule itself leads to OVS then.
+                    let effect = entries.last().map(|last| last.effect.clone());
+                    if let Some(effect) = effect {
+                        entries.push(FlowerEntry { effect, ..entry.clone() });
+                    }
+                }
+                return;
+            }
+        }
+        entries.push(entry.clone());
+    }
+
+    /// What a chain does with packets that must not come back.
+    fn front(&mut self, at: usize) -> Front {
+        if let Some(front) = self.known.get(&at) {
+            return front.clone();
+        }
+        let mut front = Front::new();
+        let Some(chain) = self.chains.get(at) else { return front };
+        let chain: &FlowerChain = chain;
+        for entry in chain.entries.iter().filter(|entry| is_bound(chain, entry)) {
+            let key = entry.key.only(is_stable);
+            let whole = key == entry.key;
+            match entry.effect {
+                Effect::Pass(_) => front.push(Ahead { key, entry: entry.clone(), safe: false }),
+                Effect::Goto { chain: to, .. } => self.behind(entry, &key, to, whole, &mut front),
+                Effect::Act(_) if whole => {
+                    front.push(Ahead { key, entry: entry.clone(), safe: true });
+                }
+                Effect::Act(_) => {}
+            }
+            if front.len() > MOST_GUARDS {
+                let unsafe_one = front.iter().find(|ahead| !ahead.safe).cloned();
+                front =
+                    unsafe_one.map(|one| Ahead { key: Key::any(), ..one }).into_iter().collect();
+                break;
+            }
+        }
+        let last = front.iter().rposition(|ahead| !ahead.safe);
+        front.truncate(last.map_or(0, |last| last + 1));
+        self.known.insert(at, front.clone());
+        front
+    }
+
+    fn behind(
+        &mut self,
+        entry: &FlowerEntry,
+        key: &Key,
+        to: usize,
+        whole: bool,
+        front: &mut Front,
+    ) {
+        for ahead in self.front(to) {
+            let Some(both) = key.and(&ahead.key) else { continue };
+            // What is safe behind is safe here only for packets that certainly get there.
+            if whole || !ahead.safe {
+                front.push(Ahead { key: both, ..ahead });
+            }
+        }
+        if whole {
+            front.push(Ahead { key: key.clone(), entry: entry.clone(), safe: true });
+        }
+    }
+}
+
+/// Whether packets of the entry must not come back.
+fn is_bound(chain: &FlowerChain, entry: &FlowerEntry) -> bool {
+    match chain.arrival.bound {
+        Bound::Free => false,
+        Bound::All => true,
+        Bound::Established => entry
+            .key
+            .get(KeyField::CtState)
+            .is_none_or(|state| state.mask & ESTABLISHED == 0 || state.value & ESTABLISHED != 0),
+    }
+}
+
+/// What no translation and no tracking changes.
+fn is_stable(field: KeyField) -> bool {
+    use KeyField::*;
+    !matches!(
+        field,
+        Ipv4Src | Ipv4Dst | Ipv6Src | Ipv6Dst | SrcPort | DstPort | IcmpType | IcmpCode
+    ) && !matches!(field, CtState | CtMark | CtLabel)
+}

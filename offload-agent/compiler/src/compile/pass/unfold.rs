@@ -1,0 +1,512 @@
+//! From the graph to what each input port sees: lists of entries, cut into chains.
+//!
+//! A chain begins where packets come back from connection tracking, and at a question that several ways lead to and that is
+//! long enough to be worth a filter that goes there. Everything else is written out. Copies between a chain's ways are
+//! made once a port: packets that come with the same pending edits share it.
+//!
+//! ```text
+//! ask  tcp: set eth_src=A, ask(1)        port 1  tcp -> goto 1
+//!      udp: set eth_src=A, ask(1)                udp -> goto 1
+//! ask(1) ip_dst=.. (100 ways)            chain 1 ip_dst=.. -> set eth_src=A,output:2 ...
+//! ```
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use crate::compile::Input;
+use crate::compile::ir::{
+    Arrival, Bound, Chain, CtAsked, CtStep, Does, Encap, Entry, Ingress, PortRef, RuleId, Step,
+    Trail, both,
+};
+use crate::compile::verdict::Reason;
+use crate::compile::walk::graph::{
+    Edge, End, Graph, Micro, NodeId, Recirculation, Tail, apply, is_of_the_pipeline,
+};
+use crate::compile::walk::port_problem;
+use crate::compile::walk::reads::{Excerpt, Reads};
+use crate::compile::walk::state::{Slot, State};
+use crate::compile::walk::value::Bits;
+use crate::openflow::{Field, Masked, Match, OfPort, Zone};
+use crate::ports::{Port, PortKind, TunnelKey};
+
+/// A question with fewer ends is written out wherever it is asked.
+const WORTH_A_CHAIN: usize = 12;
+/// More entries than this for one port, and the rest stays in OVS.
+const MOST_ENTRIES: usize = 200_000;
+
+/// One way that packets come in by a device.
+pub(in crate::compile) struct Root {
+    /// Which of the device's packets, where it has more than one port.
+    pub(in crate::compile) takes: Match,
+    /// What is known of them.
+    pub(in crate::compile) state: State,
+    /// What happens to them.
+    pub(in crate::compile) tail: Tail,
+}
+
+/// The chains of one device.
+pub(in crate::compile) fn unfold(
+    graph: &Graph,
+    input: &Input<'_>,
+    ingress: &Ingress,
+    roots: &[Root],
+) -> Vec<Chain> {
+    let mut unfold = Unfold {
+        graph,
+        input,
+        ingress,
+        params: BTreeMap::new(),
+        chains: vec![Chain::default()],
+        known: BTreeMap::new(),
+        todo: Vec::new(),
+        entries: 0,
+    };
+    for root in roots {
+        unfold.params = params(&root.state);
+        let way = Way::new(0, root);
+        unfold.follow(way, &root.tail);
+        while let Some((way, start)) = unfold.todo.pop() {
+            unfold.chain(way, start);
+        }
+    }
+    unfold.chains.iter_mut().for_each(leave_the_rest);
+    unfold.chains
+}
+
+/// What no rule takes at the end of a chain goes to OVS without a filter of its own.
+fn leave_the_rest(chain: &mut Chain) {
+    let idle = |entry: &Entry| matches!(entry.does, Does::Ovs(_)) && entry.trail.last().is_none();
+    while chain.arrival.bound == Bound::Free && chain.entries.last().is_some_and(idle) {
+        chain.entries.pop();
+    }
+}
+
+/// What the fields that differ from port to port hold on this one.
+fn params(state: &State) -> BTreeMap<Field, u128> {
+    let fields = [Field::InPort].into_iter().chain((0..16).map(Field::Reg));
+    fields.filter_map(|field| Some((field, state.field(field).value(field.full_mask())?))).collect()
+}
+
+struct Unfold<'a> {
+    graph: &'a Graph,
+    input: &'a Input<'a>,
+    ingress: &'a Ingress,
+    params: BTreeMap<Field, u128>,
+    chains: Vec<Chain>,
+    known: BTreeMap<ChainKey, usize>,
+    todo: Vec<(Way, Start<'a>)>,
+    entries: usize,
+}
+
+/// Where a chain starts.
+#[derive(Clone, Copy)]
+enum Start<'a> {
+    Node(NodeId),
+    Ct(&'a Recirculation),
+}
+
+/// What makes two chains one.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct ChainKey {
+    start: (usize, bool),
+    params: BTreeMap<Field, u128>,
+    needs: Excerpt,
+    pending: Pending,
+    arrival: Arrival,
+}
+
+/// Changes to the packet that are not made yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Pending {
+    headers: BTreeMap<Field, Masked>,
+    tags: Vec<Step>,
+    ttl: u8,
+    /// A change that TC cannot make.
+    problem: Option<Reason>,
+}
+
+/// Packets on their way through the graph.
+#[derive(Clone)]
+struct Way {
+    chain: usize,
+    takes: Match,
+    state: State,
+    pending: Pending,
+    /// The changes that were there when the packet was last sent.
+    sent: Pending,
+    steps: Vec<Step>,
+    trail: Rc<Trail>,
+    arrival: Arrival,
+}
+
+impl Way {
+    fn new(chain: usize, root: &Root) -> Way {
+        Way {
+            chain,
+            takes: root.takes.clone(),
+            state: root.state.clone(),
+            pending: Pending::default(),
+            sent: Pending::default(),
+            steps: Vec::new(),
+            trail: Rc::new(Trail::default()),
+            arrival: Arrival::default(),
+        }
+    }
+
+    /// The same packets at the start of another chain.
+    fn at(&self, chain: usize, arrival: Arrival) -> Way {
+        let (takes, trail) = (Match::any(), Rc::new(Trail::default()));
+        Way { chain, takes, trail, arrival, ..self.clone() }
+    }
+
+    fn by(&mut self, rules: &Rc<[RuleId]>) {
+        if !rules.is_empty() {
+            let before = Some(self.trail.clone()).filter(|trail| trail.last().is_some());
+            self.trail = Rc::new(Trail { rules: rules.clone(), before });
+        }
+    }
+}
+
+impl<'a> Unfold<'a> {
+    fn chain(&mut self, way: Way, start: Start<'a>) {
+        match start {
+            Start::Node(id) => self.ask(way, id),
+            Start::Ct(ct) => ct.states.iter().for_each(|edge| self.edge(way.clone(), edge)),
+        }
+    }
+
+    fn ask(&mut self, way: Way, id: NodeId) {
+        let Some(node) = self.graph.node(id) else { return };
+        for edge in &node.edges {
+            self.edge(way.clone(), edge);
+        }
+    }
+
+    fn edge(&mut self, mut way: Way, edge: &'a Edge) {
+        let Some(asked) = self.on_this_port(&edge.takes) else { return };
+        if both(&way.state.told, &asked).is_none() {
+            return;
+        }
+        let Some(takes) = both(&way.takes, &asked) else { return };
+        way.takes = takes;
+        way.state.learn(&asked);
+        self.follow(way, &edge.tail);
+    }
+
+    /// The match without what differs from port to port, which is known here.
+    fn on_this_port(&self, takes: &Match) -> Option<Match> {
+        let is_param = |field: Field| field == Field::InPort || field.is_register();
+        if !takes.fields().iter().any(|field| is_param(field.field)) {
+            return Some(takes.clone());
+        }
+        let mut rest = Match::any();
+        for field in takes.fields() {
+            match self.params.get(&field.field) {
+                Some(value) if is_param(field.field) && !field.masked.covers(*value) => {
+                    return None;
+                }
+                Some(_) if is_param(field.field) => {}
+                _ => rest.insert(field.field, field.masked),
+            }
+        }
+        Some(rest)
+    }
+
+    fn follow(&mut self, mut way: Way, tail: &'a Tail) {
+        way.by(&tail.rules);
+        self.perform(&mut way, &tail.ops);
+        match &tail.end {
+            End::Done => self.finish(way),
+            End::Ovs(reason) => self.entry(way, Does::Ovs(reason.clone())),
+            End::Node(id) => self.go_on(way, *id),
+            End::Ct(ct) => self.track(way, ct),
+        }
+    }
+
+    fn go_on(&mut self, way: Way, id: NodeId) {
+        let Some(node) = self.graph.node(id) else { return };
+        let worth = node.callers > 1 && node.size >= WORTH_A_CHAIN;
+        if !worth || !way.steps.is_empty() || !self.input.capabilities.has_chains() {
+            return self.ask(way, id);
+        }
+        let start = (id.number(), false);
+        let bound = if way.arrival.bound == Bound::Free { Bound::Free } else { Bound::All };
+        let arrival = Arrival { bound, ..way.arrival };
+        let chain = self.find(&way, start, &node.needs, arrival, Start::Node(id));
+        self.entry(way, Does::Goto { through: None, chain });
+    }
+
+    fn track(&mut self, way: Way, ct: &'a Recirculation) {
+        if !self.input.capabilities.has_ct() {
+            return self.entry(way, Does::Ovs(Reason::CardAction("track connections")));
+        }
+        let Some(through) = ct_step(&ct.asked, &way.state) else {
+            return self.entry(way, Does::Ovs(Reason::Action("ct in a zone that is not known")));
+        };
+        let arrival = Arrival { tracked: true, bound: bound(way.arrival.bound, ct) };
+        let mut next = way.clone();
+        next.state.tracked(&Bits::constant(through.zone.into()), 0, ct.asked.translates());
+        next.state.learn(&Match::any().with_masked(Field::IpFrag, 0, 3));
+        let start = (std::ptr::from_ref(ct).addr(), true);
+        let chain = self.find(&next, start, &ct.needs, arrival, Start::Ct(ct));
+        self.entry(way, Does::Goto { through: Some(through), chain });
+    }
+
+    /// The chain for these packets, made if there is none yet.
+    fn find(
+        &mut self,
+        way: &Way,
+        start: (usize, bool),
+        needs: &Reads,
+        arrival: Arrival,
+        from: Start<'a>,
+    ) -> usize {
+        let key = ChainKey {
+            start,
+            params: self.params.clone(),
+            needs: needs.settled(&way.state),
+            pending: way.pending.clone(),
+            arrival,
+        };
+        if let Some(chain) = self.known.get(&key) {
+            return *chain;
+        }
+        let chain = self.chains.len();
+        self.chains.push(Chain { entries: Vec::new(), arrival });
+        self.known.insert(key, chain);
+        self.todo.push((way.at(chain, arrival), from));
+        chain
+    }
+
+    fn perform(&mut self, way: &mut Way, ops: &[Micro]) {
+        let mut saved: Vec<(State, Pending)> = Vec::new();
+        for op in ops {
+            match op {
+                Micro::Save => saved.push((way.state.clone(), way.pending.clone())),
+                Micro::Restore => {
+                    if let Some((state, pending)) = saved.pop() {
+                        (way.state, way.pending) = (state, pending);
+                    }
+                }
+                op => self.one(way, op),
+            }
+        }
+    }
+
+    fn one(&mut self, way: &mut Way, op: &Micro) {
+        apply(op, &mut way.state);
+        match op {
+            Micro::Load(field, masked) if !is_of_the_pipeline(*field) => {
+                way.pending.write(*field, *masked);
+            }
+            Micro::Copy(_, to) if !is_of_the_pipeline(to.field) => {
+                let value = way.state.settled(Slot::Field(to.field)).value(to.mask());
+                match value {
+                    Some(value) => way.pending.write(to.field, Masked { value, mask: to.mask() }),
+                    None => way.pending.problem = Some(Reason::Copy(to.field)),
+                }
+            }
+            Micro::Vlan(step) => way.pending.tags.push(step.clone()),
+            Micro::DecTtl => way.pending.ttl = way.pending.ttl.saturating_add(1),
+            Micro::Output(to) => self.output(way, *to),
+            Micro::Encap(to, fields) => self.encap(way, *to, fields),
+            Micro::Commit(asked) => match ct_step(asked, &way.state) {
+                Some(step) => way.steps.push(Step::Track(Box::new(step))),
+                None => {
+                    way.pending.problem = Some(Reason::Action("ct in a zone that is not known"))
+                }
+            },
+            Micro::Meter(bridge, id) => way.steps.push(Step::Meter(*bridge, *id)),
+            _ => {}
+        }
+    }
+
+    fn output(&self, way: &mut Way, to: PortRef) {
+        let back = in_port(&way.state);
+        let to = match to.port {
+            OfPort::IN_PORT => PortRef { port: back.unwrap_or(OfPort::NONE), ..to },
+            port if Some(port) == back => return,
+            _ => to,
+        };
+        if let Some(reason) = self.problem(to) {
+            way.fail(reason);
+        }
+        way.commit();
+        way.steps.push(Step::Output(to));
+    }
+
+    fn encap(&self, way: &mut Way, to: PortRef, fields: &[Field]) {
+        if in_port(&way.state) == Some(to.port) {
+            return;
+        }
+        match self.header(way, to, fields) {
+            Some(encap) => {
+                way.commit();
+                way.steps.push(Step::Encap(Box::new(encap)));
+            }
+            None => way.fail(Reason::Action("output to a tunnel with a header that is not known")),
+        }
+    }
+
+    fn header(&self, way: &Way, to: PortRef, fields: &[Field]) -> Option<Encap> {
+        let known = |field: Field| way.state.settled(Slot::Field(field)).value(u128::MAX);
+        let port = self.input.port_at(to)?;
+        let PortKind::Tunnel(tunnel) = &port.kind else { return None };
+        let id = match tunnel.config().ok()?.out_key {
+            TunnelKey::Absent => None,
+            TunnelKey::Flow => Some(u32::try_from(known(Field::TunId)?).ok()?),
+            TunnelKey::Fixed(key) => Some(u32::try_from(key).ok()?),
+        };
+        let all = self.input.tunnel_options(to.bridge);
+        let mut options = Vec::new();
+        for field in fields {
+            let Field::TunMetadata(number) = field else { continue };
+            let option = all.get(number)?;
+            if way.state.has_option(*field) {
+                options.push(((*option).into(), known(*field)?));
+            }
+        }
+        Some(Encap { to, id, options })
+    }
+
+    /// A card forwards between its own ports only.
+    fn problem(&self, to: PortRef) -> Option<Reason> {
+        let from = self.input.ports.port(&self.ingress.bridge, self.ingress.port)?;
+        let to = self.input.port_at(to)?;
+        if let Some(reason) = port_problem(to) {
+            return Some(reason);
+        }
+        let switch = |port: &Port| port.switch.as_ref().map(|at| at.id.clone());
+        let tunnel = matches!(from.kind, PortKind::Tunnel(_));
+        (!tunnel && switch(from) != switch(to))
+            .then(|| Reason::OtherSwitch { from: from.name.clone(), to: to.name.clone() })
+    }
+
+    fn finish(&mut self, mut way: Way) {
+        while way.steps.last().is_some_and(|step| !step.has_effect()) {
+            way.steps.pop();
+        }
+        let problem = way.sent.problem.take().filter(|_| !way.steps.is_empty());
+        // OVS tells the sender even where the packet would be dropped afterwards.
+        let ttl = way.pending.ttl;
+        if ttl > 0 && problem.is_none() {
+            self.guard_ttl(&way, ttl);
+        }
+        let steps = std::mem::take(&mut way.steps);
+        let does = problem.map_or(Does::Steps(steps), Does::Ovs);
+        self.entry(way, does);
+    }
+
+    /// A packet whose TTL runs out is not sent; OVS tells its sender.
+    fn guard_ttl(&mut self, way: &Way, by: u8) {
+        for mask in expired(by) {
+            let asked = Match::any().with_masked(Field::NwTtl, mask.value, mask.mask);
+            let Some(takes) = both(&way.takes, &asked) else { continue };
+            let mut guard = way.clone();
+            guard.takes = takes;
+            self.entry(guard, Does::Ovs(Reason::TtlExpires));
+        }
+    }
+
+    fn entry(&mut self, way: Way, does: Does) {
+        self.entries += 1;
+        let does = if self.entries > MOST_ENTRIES { Does::Ovs(Reason::TooDeep) } else { does };
+        let entry = Entry { trail: way.trail, takes: way.takes, does };
+        if let Some(chain) = self.chains.get_mut(way.chain) {
+            chain.entries.push(entry);
+        }
+    }
+}
+
+impl Pending {
+    fn write(&mut self, field: Field, masked: Masked) {
+        let old = self.headers.entry(field).or_insert(Masked { value: 0, mask: 0 });
+        *old =
+            Masked { value: old.value & !masked.mask | masked.value, mask: old.mask | masked.mask };
+    }
+}
+
+impl Way {
+    fn fail(&mut self, reason: Reason) {
+        self.pending.problem.get_or_insert(reason);
+        self.sent.problem = self.pending.problem.clone();
+    }
+
+    /// Makes the changes that are due before the packet leaves.
+    fn commit(&mut self) {
+        if self.sent.problem.is_none() {
+            self.sent.problem = self.pending.problem.clone().or_else(|| self.undone());
+        }
+        let tags = self.pending.tags.iter().skip(self.sent.tags.len());
+        self.steps.extend(tags.cloned());
+        for (field, masked) in &self.pending.headers {
+            if self.sent.headers.get(field) != Some(masked) {
+                self.steps.push(Step::Set(*field, *masked));
+            }
+        }
+        let ttl = self.pending.ttl.saturating_sub(self.sent.ttl);
+        if ttl > 0 {
+            self.steps.push(Step::DecTtl(ttl));
+        }
+        let problem = self.sent.problem.take();
+        self.sent = Pending { problem, ..self.pending.clone() };
+    }
+
+    /// A change that was made for an earlier copy cannot be taken back.
+    fn undone(&self) -> Option<Reason> {
+        let kept = |(field, masked): (&Field, &Masked)| {
+            self.pending.headers.get(field).is_some_and(|now| now.mask & masked.mask == masked.mask)
+        };
+        let undone = !self.sent.headers.iter().all(kept)
+            || !self.pending.tags.starts_with(&self.sent.tags)
+            || self.pending.ttl < self.sent.ttl;
+        undone.then_some(Reason::Action("sending an earlier form of the packet again"))
+    }
+}
+
+fn in_port(state: &State) -> Option<OfPort> {
+    let value = state.field(Field::InPort).value(Field::InPort.full_mask())?;
+    u16::try_from(value).ok().map(OfPort)
+}
+
+fn ct_step(asked: &CtAsked, state: &State) -> Option<CtStep> {
+    let zone = match asked.zone {
+        Zone::Immediate(zone) => zone,
+        Zone::From(part) => u16::try_from(state.read(part).value(u128::MAX)?).ok()?,
+    };
+    let CtAsked { commit, force, nat, mark, label, .. } = asked;
+    Some(CtStep { zone, commit: *commit, force: *force, nat: *nat, mark: *mark, label: *label })
+}
+
+/// Whose return to OVS a way through tracking bars.
+fn bound(before: Bound, ct: &Recirculation) -> Bound {
+    match (before, ct.others_pass) {
+        (Bound::Free, true) if ct.asked.translates() => Bound::Established,
+        (Bound::Free, true) => Bound::Free,
+        _ => Bound::All,
+    }
+}
+
+/// The values of a TTL from which so many cannot be taken.
+fn expired(by: u8) -> Vec<Masked> {
+    let (mut masks, mut next) = (Vec::new(), 0_u16);
+    while next <= u16::from(by) {
+        let size = (0..8).map(|bit| 1_u16 << bit).rev();
+        let fits = |size: &u16| next % size == 0 && next + size - 1 <= u16::from(by);
+        let size = size.into_iter().find(fits).unwrap_or(1);
+        masks.push(Masked { value: next.into(), mask: u128::from(0xff & !(size - 1)) });
+        next += size;
+    }
+    masks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ttl_of_one_cannot_be_taken_from() {
+        assert_eq!(expired(1), [Masked { value: 0, mask: 0xfe }]);
+        assert_eq!(expired(2), [Masked { value: 0, mask: 0xfe }, Masked { value: 2, mask: 0xff }]);
+    }
+}

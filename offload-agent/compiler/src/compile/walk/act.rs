@@ -1,0 +1,234 @@
+//! What each action does to a packet on its way. What is not compiled ends the walk with a reason, under the action's own
+//! name.
+
+use super::explore::{Explorer, Lookup, Then, Walk, as_port};
+use super::graph::{End, Micro, is_of_the_pipeline};
+use super::name::name;
+use super::state::Slot;
+use super::{ct, group, output};
+use crate::compile::ir::{OnUntagged, Step};
+use crate::compile::verdict::Reason;
+use crate::openflow::{Action, Field, Masked, Match, Resubmit, Subfield, TableId, VLAN_PRESENT};
+
+const IPV4: u128 = 0x0800;
+const IPV6: u128 = 0x86dd;
+/// The EtherTypes a tag may have: 802.1Q and 802.1ad.
+const TAG_TYPES: [u16; 2] = [0x8100, 0x88a8];
+
+impl<'a> Explorer<'a> {
+    /// One action of a rule in a table.
+    pub(super) fn act(&mut self, walk: &mut Walk<'a>, action: &'a Action, table: TableId) -> Then {
+        match action {
+            Action::Note(_) => Then::Go,
+            Action::Resubmit(resubmit) => self.resubmit(walk, resubmit, table),
+            Action::GotoTable(table) => {
+                walk.is_last();
+                self.look_up(walk, Lookup::plain(*table))
+            }
+            Action::Output(port) => output::to_port(self, walk, *port),
+            Action::OutputReg { source, .. } => output::to_register(self, walk, *source),
+            Action::Group(id) => group::choose(self, walk, *id, table),
+            Action::Clone(actions) => self.on_a_copy(walk, actions, table, "clone"),
+            Action::Ct(asked) => ct::track(self, walk, asked),
+            Action::CtClear => done(walk, Micro::Untrack),
+            Action::Meter(id) => done(walk, Micro::Meter(walk.bridge, *id)),
+            Action::Exit => {
+                walk.stop();
+                Then::Go
+            }
+            other => edit(walk, other),
+        }
+    }
+
+    /// Runs another table as a subroutine. Only the look-up sees the input port that the action names.
+    fn resubmit(&mut self, walk: &mut Walk<'a>, resubmit: &Resubmit, table: TableId) -> Then {
+        if resubmit.ct {
+            return Then::End(End::Ovs(Reason::Action("resubmit with ct")));
+        }
+        walk.is_last();
+        let table = resubmit.table.unwrap_or(table);
+        let overrides = resubmit.in_port.map(as_port).unwrap_or_default();
+        self.look_up(walk, Lookup { table, overrides })
+    }
+
+    /// Runs actions on a copy: afterwards everything is as before but what was sent. Where nothing comes afterwards the
+    /// packet itself will do.
+    pub(super) fn on_a_copy(
+        &mut self,
+        walk: &mut Walk<'a>,
+        actions: &'a [Action],
+        table: TableId,
+        what: &'static str,
+    ) -> Then {
+        if walk.is_last() {
+            walk.call(actions, table);
+            return Then::Go;
+        }
+        if !actions.iter().all(|action| output::is_simple(self, walk, action)) {
+            return Then::End(End::Ovs(Reason::Action(what)));
+        }
+        let state = walk.state.clone();
+        walk.ops.push(Micro::Save);
+        for action in actions {
+            if let Then::End(end) = self.act(walk, action, table) {
+                return Then::End(end);
+            }
+        }
+        walk.ops.push(Micro::Restore);
+        walk.state = state;
+        Then::Go
+    }
+}
+
+pub(super) fn done(walk: &mut Walk<'_>, op: Micro) -> Then {
+    walk.perform(op);
+    Then::Go
+}
+
+fn refuse(action: &Action) -> Then {
+    Then::End(End::Ovs(Reason::Action(name(action))))
+}
+
+/// Actions that write: fields, tags, the stack.
+fn edit(walk: &mut Walk<'_>, action: &Action) -> Then {
+    match action {
+        Action::PopVlan | Action::StripVlan => tag(walk, Step::PopVlan),
+        Action::PushVlan(tpid) if TAG_TYPES.contains(tpid) => tag(walk, Step::PushVlan(*tpid)),
+        Action::PushVlan(tpid) => Then::End(End::Ovs(Reason::TagType(*tpid))),
+        Action::ModVlanVid(id) => tag(walk, Step::SetVid { id: *id, untagged: OnUntagged::Push }),
+        Action::SetVlanVid(id) => tag(walk, Step::SetVid { id: *id, untagged: OnUntagged::Leave }),
+        Action::ModVlanPcp(pcp) => {
+            tag(walk, Step::SetPcp { pcp: *pcp, untagged: OnUntagged::Push })
+        }
+        Action::SetVlanPcp(pcp) => {
+            tag(walk, Step::SetPcp { pcp: *pcp, untagged: OnUntagged::Leave })
+        }
+        Action::Move { src, dst } => copy(walk, *src, *dst, action),
+        Action::Push(from) => {
+            let depth = walk.state.stack;
+            walk.state.stack = depth.saturating_add(1);
+            done(walk, Micro::Push(*from, depth))
+        }
+        Action::Pop(to) => pop(walk, *to, action),
+        Action::DecTtl { .. } => dec_ttl(walk),
+        Action::ModTpSrc(port) => transport(walk, [Field::TcpSrc, Field::UdpSrc], *port, action),
+        Action::ModTpDst(port) => transport(walk, [Field::TcpDst, Field::UdpDst], *port, action),
+        other => match other.assignment() {
+            Some(set) => load(walk, set.field, set.masked, action),
+            None => refuse(other),
+        },
+    }
+}
+
+/// An edit of the tag. Whether there is one decides what the tables behind see.
+fn tag(walk: &mut Walk<'_>, step: Step) -> Then {
+    let mut reads = super::reads::Reads::default();
+    reads.test(&walk.state, Field::VlanTci, VLAN_PRESENT.into());
+    walk.ops.push(Micro::Read(reads));
+    done(walk, Micro::Vlan(step))
+}
+
+fn load(walk: &mut Walk<'_>, field: Field, masked: Masked, action: &Action) -> Then {
+    if matches!(field, Field::VlanTci | Field::VlanVid | Field::VlanPcp) {
+        return match set_tag(field, masked) {
+            Some(step) => tag(walk, step),
+            None => refuse(action),
+        };
+    }
+    let mut written = Match::any();
+    written.insert(field, masked);
+    for part in written.fields() {
+        if !is_there(walk, part.field) {
+            return Then::End(End::Ovs(Reason::NotThere(part.field)));
+        }
+        walk.perform(Micro::Load(part.field, part.masked));
+    }
+    Then::Go
+}
+
+/// A write to the whole VLAN id with its presence bit, or to the whole priority.
+fn set_tag(field: Field, masked: Masked) -> Option<Step> {
+    if masked.mask != field.full_mask() {
+        return None;
+    }
+    let value = u16::try_from(masked.value).ok()?;
+    match field {
+        Field::VlanVid if value & VLAN_PRESENT != 0 => {
+            Some(Step::SetVid { id: value & !VLAN_PRESENT, untagged: OnUntagged::Forbidden })
+        }
+        Field::VlanPcp => {
+            Some(Step::SetPcp { pcp: u8::try_from(value).ok()?, untagged: OnUntagged::Leave })
+        }
+        _ => None,
+    }
+}
+
+fn copy(walk: &mut Walk<'_>, from: Subfield, to: Subfield, action: &Action) -> Then {
+    if matches!(to.field, Field::VlanTci | Field::VlanVid | Field::VlanPcp) {
+        return refuse(action);
+    }
+    // A field that the packet may not have reads as 0, and a write to it is not done.
+    for field in [from.field, to.field] {
+        if !is_there(walk, field) {
+            return Then::End(End::Ovs(Reason::NotThere(field)));
+        }
+    }
+    done(walk, Micro::Copy(from, to))
+}
+
+fn pop(walk: &mut Walk<'_>, to: Subfield, action: &Action) -> Then {
+    let Some(depth) = walk.state.stack.checked_sub(1) else { return refuse(action) };
+    if !is_of_the_pipeline(to.field) {
+        return refuse(action);
+    }
+    walk.state.stack = depth;
+    done(walk, Micro::Pop(to, depth))
+}
+
+fn dec_ttl(walk: &mut Walk<'_>) -> Then {
+    match exact(walk, Field::EthType) {
+        Some(IPV4 | IPV6) => done(walk, Micro::DecTtl),
+        Some(_) => Then::Go,
+        None => Then::End(End::Ovs(Reason::NotThere(Field::NwTtl))),
+    }
+}
+
+/// The port of whichever protocol the packet is.
+fn transport(walk: &mut Walk<'_>, fields: [Field; 2], port: u16, action: &Action) -> Then {
+    let [tcp, udp] = fields;
+    let field = match exact(walk, Field::NwProto) {
+        Some(6) => tcp,
+        Some(17) => udp,
+        _ => return refuse(action),
+    };
+    load(walk, field, Masked::new(port.into(), 0xffff), action)
+}
+
+/// Whether the packet certainly has a field.
+fn is_there(walk: &mut Walk<'_>, field: Field) -> bool {
+    use Field::*;
+    let is = |walk: &mut Walk<'_>, field, values: &[u128]| {
+        exact(walk, field).is_some_and(|value| values.contains(&value))
+    };
+    match field {
+        IpSrc | IpDst => is(walk, EthType, &[IPV4]),
+        Ipv6Src | Ipv6Dst | Ipv6Label => is(walk, EthType, &[IPV6]),
+        NwTos | NwEcn | NwTtl | NwProto | IpFrag => is(walk, EthType, &[IPV4, IPV6]),
+        ArpOp | ArpSpa | ArpTpa | ArpSha | ArpTha => is(walk, EthType, &[0x0806, 0x8035]),
+        TcpSrc | TcpDst | TcpFlags => is(walk, NwProto, &[6]),
+        UdpSrc | UdpDst => is(walk, NwProto, &[17]),
+        SctpSrc | SctpDst => is(walk, NwProto, &[132]),
+        IcmpType | IcmpCode => is(walk, NwProto, &[1]),
+        Icmpv6Type | Icmpv6Code => is(walk, NwProto, &[58]),
+        NdTarget | NdSll | NdTll | NdReserved | NdOptionsType => false,
+        other => !matches!(other, MplsLabel | MplsTc | MplsTtl | MplsBos | NshFlags | NshTtl),
+    }
+}
+
+/// The value of a field of the packet, where it is known.
+pub(super) fn exact(walk: &mut Walk<'_>, field: Field) -> Option<u128> {
+    let mut reads = super::reads::Reads::default();
+    reads.test(&walk.state, field, field.full_mask());
+    walk.ops.push(Micro::Read(reads));
+    walk.state.settled(Slot::Field(field)).value(field.full_mask())
+}

@@ -1,0 +1,129 @@
+//! Conjunctions: rules that are clauses of a larger one, written out.
+//!
+//! OVS takes a packet for `conj_id=7` when for every clause of conjunction 7 one of its rules takes the packet; then it
+//! looks the packet up again with that id (`find_conjunctive_match` in `lib/classifier.c`). A rule of the same priority
+//! that is no clause wins.
+//!
+//! ```text
+//! ip_src=A -> conjunction(7,1/2)       ip_src=A,tcp_dst=80 -> (what conj_id=7 does)
+//! ip_src=B -> conjunction(7,1/2)       ip_src=B,tcp_dst=80 -> (what conj_id=7 does)
+//! tcp_dst=80 -> conjunction(7,2/2)
+//! ```
+
+use std::collections::BTreeMap;
+
+use super::explore::{Explorer, Lookup, Walk};
+use super::graph::{Edge, End, Tail};
+use super::table::Candidate;
+use crate::compile::ir::{RuleId, both, overlaps};
+use crate::compile::verdict::Reason;
+use crate::openflow::{Action, Field, Match};
+
+/// A conjunction that comes to more filters than this stays in OVS.
+const MOST: usize = 4096;
+
+/// The conjunction's clauses: by dimension, the matches of its rules.
+#[derive(Default)]
+struct Clauses {
+    dimensions: BTreeMap<u8, Vec<Match>>,
+    wanted: u8,
+    rules: Vec<RuleId>,
+    unknown: Option<Reason>,
+}
+
+/// The edges that the clauses of one priority come to.
+pub(super) fn edges<'a>(
+    explorer: &mut Explorer<'a>,
+    walk: &Walk<'a>,
+    at: &Lookup,
+    clauses: &[&Candidate<'a>],
+) -> Vec<Edge> {
+    let mut edges: Vec<Edge> = Vec::new();
+    let mut before: Vec<(Match, &[Action])> = Vec::new();
+    for (id, clauses) in collect(clauses) {
+        if clauses.dimensions.len() < usize::from(clauses.wanted) {
+            continue;
+        }
+        let mut lookup = at.clone();
+        lookup.overrides.push((Field::ConjId, id.into()));
+        let does =
+            explorer.candidates(walk, &lookup).first().map(|one| one.rule.actions.as_slice());
+        let Some(does) = does else { continue };
+        let products = products(&clauses);
+        let end = end(explorer, walk, lookup, &clauses, products.is_none());
+        for takes in products.unwrap_or_else(|| widest(&clauses)) {
+            edges.splice(0..0, rivals(&takes, does, &before, &clauses.rules));
+            let tail =
+                Tail { rules: clauses.rules.clone().into(), ops: Vec::new(), end: end.clone() };
+            before.push((takes.clone(), does));
+            edges.push(Edge { takes, tail });
+        }
+    }
+    edges
+}
+
+fn collect(candidates: &[&Candidate<'_>]) -> BTreeMap<u32, Clauses> {
+    let mut by_id: BTreeMap<u32, Clauses> = BTreeMap::new();
+    for candidate in candidates {
+        for action in &candidate.rule.actions {
+            let Action::Conjunction { id, clause, n_clauses } = action else { continue };
+            let clauses = by_id.entry(*id).or_default();
+            clauses.wanted = *n_clauses;
+            clauses.rules.push(candidate.id);
+            clauses.dimensions.entry(*clause).or_default().push(candidate.rest.clone());
+            clauses.unknown = clauses.unknown.take().or_else(|| candidate.unknown.clone());
+        }
+    }
+    by_id
+}
+
+fn end<'a>(
+    explorer: &mut Explorer<'a>,
+    walk: &Walk<'a>,
+    lookup: Lookup,
+    clauses: &Clauses,
+    too_many: bool,
+) -> End {
+    match &clauses.unknown {
+        Some(reason) => End::Ovs(reason.clone()),
+        None if too_many => End::Ovs(Reason::Conjunction),
+        None => End::Node(explorer.join(walk, lookup)),
+    }
+}
+
+/// Every way to satisfy all clauses; `None` if there are too many.
+fn products(clauses: &Clauses) -> Option<Vec<Match>> {
+    let mut products = vec![Match::any()];
+    for dimension in clauses.dimensions.values() {
+        if dimension.contains(&Match::any()) {
+            continue;
+        }
+        if products.len().saturating_mul(dimension.len()) > MOST {
+            return None;
+        }
+        let pairs = products.iter().flat_map(|a| dimension.iter().filter_map(|b| both(a, b)));
+        products = pairs.collect();
+    }
+    Some(products)
+}
+
+/// The dimension with the fewest matches: it takes every packet of the conjunction, and more.
+fn widest(clauses: &Clauses) -> Vec<Match> {
+    clauses.dimensions.values().min_by_key(|matches| matches.len()).cloned().unwrap_or_default()
+}
+
+/// Of two conjunctions that take one packet and do different things, OVS says which one wins.
+fn rivals(
+    takes: &Match,
+    does: &[Action],
+    before: &[(Match, &[Action])],
+    rules: &[RuleId],
+) -> Vec<Edge> {
+    let others = before.iter().filter(|(other, done)| *done != does && overlaps(other, takes));
+    let shared = others.filter_map(|(other, _)| both(other, takes));
+    let guards = shared.map(|takes| {
+        let end = End::Ovs(Reason::Conjunction);
+        Edge { takes, tail: Tail { rules: rules.into(), ops: Vec::new(), end } }
+    });
+    guards.collect()
+}

@@ -1,0 +1,369 @@
+//! Walks a packet of which little is known through the tables, and asks it a question where the ways part.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use super::conjunction;
+use super::graph::{Edge, End, Graph, Micro, NodeId, Tail, apply};
+use super::reads::{Excerpt, Reads};
+use super::state::State;
+use super::table::{Candidate, Table};
+use super::tie;
+use crate::compile::Input;
+use crate::compile::ir::RuleId;
+use crate::compile::verdict::Reason;
+use crate::openflow::{Action, Field, Match, OfPort, TableId};
+
+/// OVS gives up on a packet after so many tables (`MAX_RESUBMITS` is 4096); no sane pipeline has half of them.
+const MAX_TABLES: u16 = 500;
+/// So many questions may depend on each other.
+const MAX_DEPTH: u16 = 96;
+/// So many questions are worth asking for all ports together; what is behind them stays in OVS.
+const MAX_NODES: usize = 400_000;
+
+/// Walks packets through the tables, and remembers where it has been.
+pub(in crate::compile) struct Explorer<'a> {
+    pub(super) input: &'a Input<'a>,
+    pub(super) graph: Graph,
+    tables: BTreeMap<(u16, TableId), Rc<Table<'a>>>,
+    known: BTreeMap<Place, Vec<(Reads, BTreeMap<Excerpt, NodeId>)>>,
+    /// Whether an application helper may expect connections, so that a related one may be translated.
+    pub(super) has_helpers: bool,
+}
+
+/// A question apart from the state.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    bridge: u16,
+    table: TableId,
+    overrides: Vec<(Field, u128)>,
+    /// What is left to do in the callers, by the address of the actions: they live as long as the ruleset.
+    frames: Vec<(usize, TableId)>,
+    translated: bool,
+    sent: bool,
+    stack: u8,
+}
+
+/// A packet on its way.
+#[derive(Clone)]
+pub(super) struct Walk<'a> {
+    pub(super) bridge: u16,
+    pub(super) state: State,
+    pub(super) ops: Vec<Micro>,
+    rules: Vec<RuleId>,
+    frames: Vec<Frame<'a>>,
+    tables: u16,
+    depth: u16,
+    /// A copy of the packet has left.
+    pub(super) sent: bool,
+}
+
+/// What is left to do of one list of actions.
+#[derive(Clone, Copy)]
+pub(super) struct Frame<'a> {
+    pub(super) rest: &'a [Action],
+    pub(super) table: TableId,
+}
+
+/// How it goes on after an action.
+pub(super) enum Then {
+    Go,
+    End(End),
+}
+
+/// Which table is asked, and as what.
+#[derive(Clone)]
+pub(super) struct Lookup {
+    pub(super) table: TableId,
+    pub(super) overrides: Vec<(Field, u128)>,
+}
+
+impl Lookup {
+    pub(super) fn plain(table: TableId) -> Lookup {
+        Lookup { table, overrides: Vec::new() }
+    }
+}
+
+impl<'a> Walk<'a> {
+    fn new(bridge: u16, state: State) -> Walk<'a> {
+        let (ops, rules, frames) = (Vec::new(), Vec::new(), Vec::new());
+        Walk { bridge, state, ops, rules, frames, tables: 0, depth: 0, sent: false }
+    }
+
+    /// The same packet at the start of the next tail.
+    pub(super) fn fork(&self) -> Walk<'a> {
+        Walk { ops: Vec::new(), rules: Vec::new(), depth: self.depth + 1, ..self.clone() }
+    }
+
+    pub(super) fn perform(&mut self, op: Micro) {
+        apply(&op, &mut self.state);
+        self.ops.push(op);
+    }
+
+    pub(super) fn call(&mut self, rest: &'a [Action], table: TableId) {
+        self.frames.push(Frame { rest, table });
+    }
+
+    fn next(&mut self) -> Option<(&'a Action, TableId)> {
+        loop {
+            let frame = self.frames.last_mut()?;
+            match frame.rest.split_first() {
+                Some((first, rest)) => {
+                    frame.rest = rest;
+                    return Some((first, frame.table));
+                }
+                None => {
+                    self.frames.pop();
+                }
+            }
+        }
+    }
+
+    /// Whether nothing that is left to do concerns the packet; then it is left out.
+    pub(super) fn is_last(&mut self) -> bool {
+        let idle = self.frames.iter().all(|frame| frame.rest.iter().all(is_idle));
+        if idle {
+            self.frames.clear();
+        }
+        idle
+    }
+
+    pub(super) fn stop(&mut self) {
+        self.frames.clear();
+    }
+
+    pub(super) fn end(self, end: End) -> Tail {
+        Tail { rules: self.rules.into(), ops: self.ops, end }
+    }
+}
+
+/// Whether an action without any after it that sends does nothing at all.
+fn is_idle(action: &Action) -> bool {
+    matches!(
+        action,
+        Action::SetField(_)
+            | Action::Load { .. }
+            | Action::Move { .. }
+            | Action::Push(_)
+            | Action::Pop(_)
+            | Action::Note(_)
+            | Action::CtClear
+            | Action::ClearActions
+            | Action::WriteMetadata(_)
+            | Action::SetTunnel { .. }
+            | Action::StripVlan
+            | Action::PopVlan
+    )
+}
+
+impl<'a> Explorer<'a> {
+    pub(in crate::compile) fn new(input: &'a Input<'a>) -> Explorer<'a> {
+        let mut rules: BTreeMap<(u16, TableId), Vec<_>> = BTreeMap::new();
+        for (id, bridge, rule) in input.rules.iter() {
+            rules.entry((input.bridge_number(bridge), rule.table)).or_default().push((id, rule));
+        }
+        let tables = rules.into_iter().map(|(name, rules)| (name, Rc::new(Table::of(rules))));
+        Explorer {
+            input,
+            graph: Graph::default(),
+            tables: tables.collect(),
+            known: BTreeMap::new(),
+            has_helpers: input.rules.iter().any(|(_, _, rule)| rule.actions.iter().any(has_helper)),
+        }
+    }
+
+    /// What becomes of the packets of a state that come in at the first table of a bridge.
+    pub(in crate::compile) fn enter(&mut self, bridge: u16, state: State) -> Tail {
+        self.start(Walk::new(bridge, state), Lookup::plain(TableId(0)))
+    }
+
+    /// All rules that packets may go by behind a tail.
+    pub(in crate::compile) fn rules_of(&self, tail: &Tail) -> BTreeSet<RuleId> {
+        let mut found = BTreeSet::new();
+        let mut nodes = BTreeSet::new();
+        let mut todo = vec![tail];
+        while let Some(tail) = todo.pop() {
+            found.extend(tail.rules.iter().copied());
+            match &tail.end {
+                End::Done | End::Ovs(_) => {}
+                End::Ct(ct) => todo.extend(ct.states.iter().map(|edge| &edge.tail)),
+                End::Node(id) if nodes.insert(*id) => {
+                    let node = self.graph.node(*id);
+                    let edges = node.into_iter().flat_map(|node| &node.edges);
+                    todo.extend(edges.map(|edge| &edge.tail));
+                }
+                End::Node(_) => {}
+            }
+        }
+        found
+    }
+
+    pub(in crate::compile) fn graph(self) -> Graph {
+        self.graph
+    }
+
+    pub(super) fn start(&mut self, mut walk: Walk<'a>, at: Lookup) -> Tail {
+        match self.look_up(&mut walk, at) {
+            Then::Go => self.run(walk),
+            Then::End(end) => walk.end(end),
+        }
+    }
+
+    /// Does what is left to do, up to a question or the end.
+    pub(super) fn run(&mut self, mut walk: Walk<'a>) -> Tail {
+        while let Some((action, table)) = walk.next() {
+            if let Then::End(end) = self.act(&mut walk, action, table) {
+                return walk.end(end);
+            }
+        }
+        walk.end(End::Done)
+    }
+
+    /// Looks a packet up in a table: where one rule certainly takes it, the walk goes on there.
+    pub(super) fn look_up(&mut self, walk: &mut Walk<'a>, at: Lookup) -> Then {
+        walk.tables += 1;
+        if walk.tables > MAX_TABLES || walk.depth > MAX_DEPTH || self.graph.len() > MAX_NODES {
+            return Then::End(End::Ovs(Reason::TooDeep));
+        }
+        let Some(table) = self.tables.get(&(walk.bridge, at.table)).cloned() else {
+            return missed(walk, at.table);
+        };
+        let mut reads = Reads::default();
+        let found = table.candidates(&walk.state, &at.overrides, &mut reads);
+        match found.as_slice() {
+            [] => {
+                walk.ops.push(Micro::Read(reads));
+                missed(walk, at.table)
+            }
+            [one] if one.is_certain() => {
+                walk.ops.push(Micro::Read(reads));
+                enter(walk, one, at.table)
+            }
+            _ => Then::End(End::Node(self.ask(walk, at, reads, found))),
+        }
+    }
+
+    /// The node for a question that the state does not answer.
+    fn ask(
+        &mut self,
+        walk: &Walk<'a>,
+        at: Lookup,
+        reads: Reads,
+        found: Vec<Candidate<'a>>,
+    ) -> NodeId {
+        let place = place(walk, &at);
+        let known = self.known.get(&place).into_iter().flatten();
+        let again = known.filter_map(|(reads, nodes)| nodes.get(&reads.of(&walk.state))).next();
+        if let Some(node) = again {
+            return *node;
+        }
+        let edges = self.edges(walk, &at, found);
+        let node = self.graph.add(edges, reads);
+        let reads = self.graph.reads_of(node).clone();
+        let excerpt = reads.of(&walk.state);
+        let known = self.known.entry(place).or_default();
+        match known.iter_mut().find(|(other, _)| *other == reads) {
+            Some((_, nodes)) => drop(nodes.insert(excerpt, node)),
+            None => known.push((reads, BTreeMap::from([(excerpt, node)]))),
+        }
+        node
+    }
+
+    /// One priority after the other: first what OpenFlow leaves open, then the rules, then the conjunctions.
+    fn edges(&mut self, walk: &Walk<'a>, at: &Lookup, found: Vec<Candidate<'a>>) -> Vec<Edge> {
+        let mut edges = Vec::new();
+        let certain = found.iter().any(Candidate::is_certain);
+        let mut rest = found.as_slice();
+        while let Some(first) = rest.first() {
+            let same = |one: &Candidate<'_>| one.rule.priority == first.rule.priority;
+            let (level, lower) = rest.split_at(rest.partition_point(same));
+            let (clauses, rules): (Vec<_>, Vec<_>) =
+                level.iter().partition(|candidate| candidate.is_clause());
+            edges.extend(tie::guards(&rules));
+            for rule in rules {
+                edges.push(self.edge(walk, at, rule));
+            }
+            if !clauses.is_empty() {
+                edges.extend(conjunction::edges(self, walk, at, &clauses));
+            }
+            rest = lower;
+        }
+        if !certain {
+            let mut miss = walk.fork();
+            let then = missed(&mut miss, at.table);
+            let tail = match then {
+                Then::Go => self.run(miss),
+                Then::End(end) => miss.end(end),
+            };
+            edges.push(Edge { takes: Match::any(), tail });
+        }
+        edges
+    }
+
+    fn edge(&mut self, walk: &Walk<'a>, at: &Lookup, rule: &Candidate<'a>) -> Edge {
+        let takes = rule.rest.clone();
+        let mut walk = walk.fork();
+        walk.state.learn(&takes);
+        if let Some(reason) = &rule.unknown {
+            walk.rules.push(rule.id);
+            return Edge { takes, tail: walk.end(End::Ovs(reason.clone())) };
+        }
+        let tail = match enter(&mut walk, rule, at.table) {
+            Then::Go => self.run(walk),
+            Then::End(end) => walk.end(end),
+        };
+        Edge { takes, tail }
+    }
+
+    /// A node that only leads on, for many edges with one outcome.
+    pub(super) fn join(&mut self, walk: &Walk<'a>, at: Lookup) -> NodeId {
+        let tail = self.start(walk.fork(), at);
+        self.graph.add(vec![Edge { takes: Match::any(), tail }], Reads::default())
+    }
+
+    pub(super) fn candidates(&self, walk: &Walk<'a>, at: &Lookup) -> Vec<Candidate<'a>> {
+        let table = self.tables.get(&(walk.bridge, at.table));
+        let mut reads = Reads::default();
+        table.map_or_else(Vec::new, |t| t.candidates(&walk.state, &at.overrides, &mut reads))
+    }
+}
+
+fn has_helper(action: &Action) -> bool {
+    match action {
+        Action::Ct(ct) => ct.alg.is_some() || ct.actions.iter().any(has_helper),
+        Action::Clone(actions) | Action::WriteActions(actions) => actions.iter().any(has_helper),
+        _ => false,
+    }
+}
+
+/// No rule takes the packet. In a subroutine nothing happens; elsewhere what happens depends on the controller.
+fn missed(walk: &mut Walk<'_>, table: TableId) -> Then {
+    if walk.frames.is_empty() { Then::End(End::Ovs(Reason::Missed(table))) } else { Then::Go }
+}
+
+fn enter<'a>(walk: &mut Walk<'a>, rule: &Candidate<'a>, table: TableId) -> Then {
+    walk.rules.push(rule.id);
+    if rule.rule.idle_timeout != 0 {
+        return Then::End(End::Ovs(Reason::IdleTimeout));
+    }
+    walk.call(&rule.rule.actions, table);
+    Then::Go
+}
+
+fn place(walk: &Walk<'_>, at: &Lookup) -> Place {
+    let frames = walk.frames.iter().map(|frame| (frame.rest.as_ptr().addr(), frame.table));
+    Place {
+        bridge: walk.bridge,
+        table: at.table,
+        overrides: at.overrides.clone(),
+        frames: frames.collect(),
+        translated: walk.state.translated,
+        sent: walk.sent,
+        stack: walk.state.stack,
+    }
+}
+
+/// The port that a resubmit pretends the packet came in by.
+pub(super) fn as_port(port: OfPort) -> Vec<(Field, u128)> {
+    vec![(Field::InPort, port.0.into())]
+}

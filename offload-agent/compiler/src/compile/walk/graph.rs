@@ -1,0 +1,340 @@
+//! The decisions that a pipeline comes to, as a graph: every node asks something of the packet, every tail does something
+//! and ends the walk or leads to the next node.
+//!
+//! A tail is the actions of all rules that follow each other without a question, so a table that every packet crosses with
+//! one outcome leaves no trace but its actions. Nodes are shared: two walks that come to a table with the same bits in
+//! every place that something behind depends on go on as one, as in OVS two packets share a megaflow.
+
+use std::rc::Rc;
+
+use super::reads::Reads;
+use super::state::{Slot, State, is_ct};
+use super::value::Bits;
+use crate::compile::ir::{CtAsked, OnUntagged, PortRef, RuleId, Step};
+use crate::compile::verdict::Reason;
+use crate::openflow::{Field, Masked, Match, MeterId, OfPort, Subfield, VLAN_PRESENT};
+
+/// A node's number in its graph.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::compile) struct NodeId(pub(super) usize);
+
+/// Everything that the walks came to.
+#[derive(Clone, Debug, Default)]
+pub(in crate::compile) struct Graph {
+    nodes: Vec<Node>,
+}
+
+/// A question to the packet: the first edge that takes it is its way.
+#[derive(Clone, Debug)]
+pub(in crate::compile) struct Node {
+    /// The ways, in order. Together they take every packet.
+    pub(in crate::compile) edges: Vec<Edge>,
+    /// What it depends on: questions and, in `needs`, what happens at the ends.
+    pub(super) reads: Reads,
+    /// What the ends depend on.
+    pub(in crate::compile) needs: Reads,
+    /// How many ends it has, other nodes' included.
+    pub(in crate::compile) size: usize,
+    /// How many tails lead here.
+    pub(in crate::compile) callers: usize,
+}
+
+/// One way on.
+#[derive(Clone, Debug)]
+pub(in crate::compile) struct Edge {
+    /// Which packets, by their own fields and by the fields that differ from port to port.
+    pub(in crate::compile) takes: Match,
+    /// What happens to them.
+    pub(in crate::compile) tail: Tail,
+}
+
+/// What happens between two questions.
+#[derive(Clone, Debug)]
+pub(in crate::compile) struct Tail {
+    /// The rules whose actions these are.
+    pub(in crate::compile) rules: Rc<[RuleId]>,
+    /// What is done, in order.
+    pub(in crate::compile) ops: Vec<Micro>,
+    /// How it ends.
+    pub(in crate::compile) end: End,
+}
+
+/// How a tail ends.
+#[derive(Clone, Debug)]
+pub(in crate::compile) enum End {
+    /// The packet has been sent where it goes, or is dropped.
+    Done,
+    /// The next question.
+    Node(NodeId),
+    /// The packet goes through connection tracking.
+    Ct(Box<Recirculation>),
+    /// OVS has to do it.
+    Ovs(Reason),
+}
+
+/// A way through connection tracking.
+#[derive(Clone, Debug)]
+pub(in crate::compile) struct Recirculation {
+    /// What is asked of it.
+    pub(in crate::compile) asked: CtAsked,
+    /// What comes after it, by the state it finds. Packets in other states are as they came.
+    pub(in crate::compile) states: Vec<Edge>,
+    /// What the ends behind it depend on.
+    pub(in crate::compile) needs: Reads,
+    /// Whether packets in other states may go to OVS.
+    pub(in crate::compile) others_pass: bool,
+}
+
+/// One thing done to the state or to the packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::compile) enum Micro {
+    /// A question whose answer was known.
+    Read(Reads),
+    /// Writes a constant.
+    Load(Field, Masked),
+    /// Copies bits from the first to the second.
+    Copy(Subfield, Subfield),
+    /// Puts bits at this place of the stack.
+    Push(Subfield, u8),
+    /// Gets bits from this place of the stack.
+    Pop(Subfield, u8),
+    /// Changes the VLAN tags.
+    Vlan(Step),
+    /// Takes one off the TTL.
+    DecTtl,
+    /// Sends the packet to a device.
+    Output(PortRef),
+    /// Sends the packet through a tunnel, with what these fields hold.
+    Encap(PortRef, Vec<Field>),
+    /// Tracks a connection on the way.
+    Commit(CtAsked),
+    /// Forgets what tracking found.
+    Untrack,
+    /// Limits the rate.
+    Meter(u16, MeterId),
+    /// Goes on in another bridge, as a packet of this port.
+    Cross(OfPort),
+    /// Remembers everything but what was sent.
+    Save,
+    /// Goes back to what was remembered last.
+    Restore,
+}
+
+impl NodeId {
+    pub(in crate::compile) fn number(self) -> usize {
+        self.0
+    }
+}
+
+impl Graph {
+    pub(in crate::compile) fn node(&self, id: NodeId) -> Option<&Node> {
+        self.nodes.get(id.0)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    pub(super) fn reads_of(&self, id: NodeId) -> &Reads {
+        &self.nodes[id.0].reads
+    }
+
+    pub(super) fn add(&mut self, edges: Vec<Edge>, reads: Reads) -> NodeId {
+        let mut node = Node { edges, reads, needs: Reads::default(), size: 0, callers: 0 };
+        for edge in &node.edges {
+            let mut reads = self.reads(&edge.tail);
+            reads.before_match(&edge.takes);
+            node.reads.merge(&reads);
+            node.needs.merge(&self.needs(&edge.tail));
+        }
+        node.size = node.edges.iter().map(|edge| self.size(&edge.tail)).sum();
+        let next: Vec<NodeId> = node.edges.iter().flat_map(|edge| leads_to(&edge.tail)).collect();
+        for id in next {
+            if let Some(node) = self.nodes.get_mut(id.0) {
+                node.callers += 1;
+            }
+        }
+        self.nodes.push(node);
+        NodeId(self.nodes.len() - 1)
+    }
+
+    fn size(&self, tail: &Tail) -> usize {
+        match &tail.end {
+            End::Node(id) => self.nodes.get(id.0).map_or(1, |node| node.size),
+            End::Done | End::Ct(_) | End::Ovs(_) => 1,
+        }
+    }
+
+    /// What the questions of a tail and behind it depend on, at its start.
+    pub(super) fn reads(&self, tail: &Tail) -> Reads {
+        let mut reads = Reads::default();
+        match &tail.end {
+            End::Done | End::Ovs(_) => {}
+            End::Node(id) => reads.merge(&self.nodes[id.0].reads),
+            End::Ct(ct) => {
+                for edge in &ct.states {
+                    let mut behind = self.reads(&edge.tail);
+                    behind.before_match(&edge.takes);
+                    reads.merge(&behind);
+                }
+                reads.before_tracking(ct.asked.translates());
+            }
+        }
+        before(&tail.ops, reads, |op, reads| {
+            if let Micro::Read(asked) = op {
+                reads.merge(asked);
+            }
+        })
+    }
+
+    /// What the ends of a tail and behind it depend on, at its start.
+    pub(super) fn needs(&self, tail: &Tail) -> Reads {
+        let mut needs = Reads::default();
+        match &tail.end {
+            End::Done | End::Ovs(_) => {}
+            End::Node(id) => needs.merge(&self.nodes[id.0].needs),
+            End::Ct(ct) => {
+                ct.states.iter().for_each(|edge| needs.merge(&self.needs(&edge.tail)));
+                needs.before_tracking(ct.asked.translates());
+                needed_by_ct(&ct.asked, &mut needs);
+            }
+        }
+        before(&tail.ops, needs, needed_by)
+    }
+}
+
+fn leads_to(tail: &Tail) -> Vec<NodeId> {
+    match &tail.end {
+        End::Done | End::Ovs(_) => Vec::new(),
+        End::Node(id) => vec![*id],
+        End::Ct(ct) => ct.states.iter().flat_map(|edge| leads_to(&edge.tail)).collect(),
+    }
+}
+
+const TCI: Slot = Slot::Field(Field::VlanTci);
+
+/// What an operation depends on itself.
+fn needed_by(op: &Micro, needs: &mut Reads) {
+    match op {
+        Micro::Output(_) => needs.field(Field::InPort, Field::InPort.full_mask()),
+        Micro::Encap(_, fields) => {
+            needs.field(Field::InPort, Field::InPort.full_mask());
+            fields.iter().for_each(|field| needs.field(*field, u128::MAX));
+        }
+        Micro::Commit(asked) => needed_by_ct(asked, needs),
+        Micro::Copy(from, to) if !is_of_the_pipeline(to.field) => needs.part(*from),
+        Micro::Pop(to, depth) if !is_of_the_pipeline(to.field) => {
+            needs.slot(Slot::Stack(*depth), u128::MAX);
+        }
+        _ => {}
+    }
+}
+
+fn needed_by_ct(asked: &CtAsked, needs: &mut Reads) {
+    if let crate::openflow::Zone::From(part) = asked.zone {
+        needs.part(part);
+    }
+}
+
+/// Goes backwards over operations, from what is depended on behind them to what is before them.
+fn before(ops: &[Micro], mut now: Reads, own: impl Fn(&Micro, &mut Reads)) -> Reads {
+    let mut restored: Vec<Reads> = Vec::new();
+    for op in ops.iter().rev() {
+        match op {
+            Micro::Load(field, masked) => now.before_load(*field, masked.mask),
+            Micro::Copy(from, to) => now.before_move(*from, *to),
+            Micro::Push(from, depth) => now.before_push(*from, *depth),
+            Micro::Pop(to, depth) => now.before_pop(*to, *depth),
+            Micro::Vlan(Step::PushVlan(_)) => now.before_tag(TCI, Slot::InnerTag),
+            Micro::Vlan(Step::PopVlan) => now.before_tag(Slot::InnerTag, TCI),
+            Micro::Untrack => [Field::CtState, Field::CtZone, Field::CtMark, Field::CtLabel]
+                .into_iter()
+                .for_each(|field| now.before_load(field, u128::MAX)),
+            Micro::Cross(_) => now.before_crossing(|field| !is_of_the_pipeline(field)),
+            Micro::Restore => restored.push(std::mem::take(&mut now)),
+            Micro::Save => now.merge(&restored.pop().unwrap_or_default()),
+            _ => {}
+        }
+        own(op, &mut now);
+    }
+    now
+}
+
+/// Fields that no packet carries: a write to them is of no use to anybody but the tables behind.
+pub(in crate::compile) fn is_of_the_pipeline(field: Field) -> bool {
+    use Field::*;
+    field.is_register()
+        || is_ct(field)
+        || matches!(field, InPort | ActsetOutput | ConjId | RecircId | PacketType)
+        || matches!(field, TunId | TunSrc | TunDst | TunIpv6Src | TunIpv6Dst | TunMetadata(_))
+        || matches!(field, TunGbpId | TunGbpFlags | TunErspanVer | TunErspanIdx | TunErspanDir)
+        || matches!(
+            field,
+            TunErspanHwid | TunGtpuFlags | TunGtpuMsgtype | TunTos | TunTtl | TunFlags
+        )
+}
+
+/// What states do with each operation. `Save` and `Restore` are the caller's.
+pub(in crate::compile) fn apply(op: &Micro, state: &mut State) {
+    match op {
+        Micro::Load(field, masked) => state.load(*field, *masked),
+        Micro::Copy(from, to) => {
+            let bits = state.read(*from);
+            state.write(*to, &bits);
+        }
+        Micro::Push(from, depth) => {
+            let bits = state.read(*from);
+            state.set(Slot::Stack(*depth), bits);
+        }
+        Micro::Pop(to, depth) => {
+            let bits = state.get(Slot::Stack(*depth));
+            state.write(*to, &bits);
+        }
+        Micro::Vlan(step) => vlan(step, state),
+        Micro::DecTtl => state.set(Slot::Field(Field::NwTtl), Bits::unknown()),
+        Micro::Untrack => state.untracked(),
+        Micro::Cross(port) => state.crosses(*port),
+        Micro::Read(_)
+        | Micro::Output(_)
+        | Micro::Encap(..)
+        | Micro::Commit(_)
+        | Micro::Meter(..)
+        | Micro::Save
+        | Micro::Restore => {}
+    }
+}
+
+/// What the tables behind see of a packet's tags.
+fn vlan(step: &Step, state: &mut State) {
+    match step {
+        Step::PopVlan => {
+            let inner = state.get(Slot::InnerTag);
+            state.set(TCI, inner);
+            state.set(Slot::InnerTag, Bits::constant(0));
+        }
+        Step::PushVlan(_) => {
+            let outer = state.get(TCI);
+            state.set(Slot::InnerTag, outer);
+            state.set(TCI, Bits::constant(PRESENT));
+        }
+        Step::SetVid { id, untagged } => {
+            write_tag(Masked::new(u128::from(*id) | PRESENT, 0x1fff), *untagged, state);
+        }
+        Step::SetPcp { pcp, untagged } => {
+            write_tag(Masked::new(u128::from(*pcp) << 13 | PRESENT, 0xf000), *untagged, state);
+        }
+        _ => {}
+    }
+}
+
+const PRESENT: u128 = VLAN_PRESENT as u128;
+
+fn write_tag(masked: Masked, untagged: OnUntagged, state: &mut State) {
+    let present = state.settled(TCI).value(PRESENT);
+    match (present, untagged) {
+        (Some(0), OnUntagged::Leave | OnUntagged::Forbidden) => {}
+        (Some(0), OnUntagged::Push) => state.set(TCI, Bits::constant(masked.value)),
+        (Some(_), _) => state.load(Field::VlanTci, masked),
+        (None, _) => state.set(TCI, Bits::unknown()),
+    }
+}

@@ -1,0 +1,74 @@
+//! Groups. One choice is no choice: a group with one bucket, or a fast-failover group whose first bucket is alive, is its
+//! actions. A group of type all sends copies. To choose by hash is OVS's.
+
+use super::act::done;
+use super::explore::{Explorer, Then, Walk};
+use super::graph::{End, Micro};
+use crate::compile::verdict::Reason;
+use crate::openflow::{Bucket, Group, GroupId, GroupType, TableId};
+
+pub(super) fn choose<'a>(
+    explorer: &mut Explorer<'a>,
+    walk: &mut Walk<'a>,
+    id: GroupId,
+    table: TableId,
+) -> Then {
+    let Some(group) = explorer.input.group(walk.bridge, id) else {
+        return Then::End(End::Ovs(Reason::Action("group that the bridge does not have")));
+    };
+    match (group.kind, group.buckets.as_slice()) {
+        (_, []) => Then::Go,
+        (GroupType::FastFailover, buckets) => match alive(explorer, walk, buckets) {
+            Some(bucket) => explorer.on_a_copy(walk, &bucket.actions, table, "group"),
+            None => Then::End(End::Ovs(Reason::Action("group whose live bucket is not known"))),
+        },
+        (GroupType::Select, [_, _, ..]) => {
+            Then::End(End::Ovs(Reason::Action("group that chooses by hash")))
+        }
+        (_, [only]) => explorer.on_a_copy(walk, &only.actions, table, "group"),
+        _ => every(explorer, walk, group, table),
+    }
+}
+
+/// The first bucket that is alive, if that can be told from ports alone.
+fn alive<'a>(
+    explorer: &Explorer<'a>,
+    walk: &Walk<'a>,
+    buckets: &'a [Bucket],
+) -> Option<&'a Bucket> {
+    let ports = explorer.input.bridge_ports(walk.bridge)?;
+    for bucket in buckets {
+        let watched = bucket.watch_port.and_then(|port| ports.ports.get(&port))?;
+        match (bucket.watch_group, watched.link_up) {
+            (None, Some(true)) => return Some(bucket),
+            (None, Some(false)) => {}
+            _ => return None,
+        }
+    }
+    None
+}
+
+/// Each bucket on a copy.
+fn every<'a>(
+    explorer: &mut Explorer<'a>,
+    walk: &mut Walk<'a>,
+    group: &'a Group,
+    table: TableId,
+) -> Then {
+    for bucket in &group.buckets {
+        let simple = bucket.actions.iter().all(|one| super::output::is_simple(explorer, walk, one));
+        if !simple {
+            return Then::End(End::Ovs(Reason::Action("group of buckets that do more than send")));
+        }
+        let state = walk.state.clone();
+        done(walk, Micro::Save);
+        for action in &bucket.actions {
+            if let Then::End(end) = explorer.act(walk, action, table) {
+                return Then::End(end);
+            }
+        }
+        done(walk, Micro::Restore);
+        walk.state = state;
+    }
+    Then::Go
+}

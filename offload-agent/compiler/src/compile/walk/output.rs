@@ -1,0 +1,167 @@
+//! Outputs: to a device, through a tunnel, across a patch to another bridge.
+
+use super::act::done;
+use super::explore::{Explorer, Lookup, Then, Walk};
+use super::graph::{End, Micro};
+use super::normal;
+use crate::compile::ir::PortRef;
+use crate::compile::verdict::Reason;
+use crate::openflow::{Action, Field, OfPort, Subfield, TableId};
+use crate::ports::{OuterByte, Port, PortKind, Tunnel, TunnelConfig, TunnelEnd, TunnelKind};
+
+/// `output:N` and the reserved ports.
+pub(super) fn to_port<'a>(explorer: &mut Explorer<'a>, walk: &mut Walk<'a>, port: OfPort) -> Then {
+    let reserved = match port {
+        OfPort::NORMAL => return normal::forward(explorer, walk),
+        OfPort::IN_PORT => {
+            return done_sending(walk, Micro::Output(PortRef { bridge: walk.bridge, port }));
+        }
+        OfPort::FLOOD => "FLOOD",
+        OfPort::ALL => "ALL",
+        OfPort::CONTROLLER => "CONTROLLER",
+        OfPort::TABLE => "TABLE",
+        _ => return to_device(explorer, walk, port),
+    };
+    Then::End(End::Ovs(Reason::Action(reserved)))
+}
+
+/// `output:reg0[0..15]`, once the register is known.
+pub(super) fn to_register<'a>(
+    explorer: &mut Explorer<'a>,
+    walk: &mut Walk<'a>,
+    source: Subfield,
+) -> Then {
+    let mut reads = super::reads::Reads::default();
+    reads.part(source);
+    walk.ops.push(Micro::Read(reads));
+    let value = walk.state.read(source).value(u128::MAX);
+    match value.and_then(|value| u16::try_from(value).ok()).map(OfPort) {
+        Some(port) => to_port(explorer, walk, port),
+        None => Then::End(End::Ovs(Reason::Action("output to a register"))),
+    }
+}
+
+pub(super) fn to_device<'a>(
+    explorer: &mut Explorer<'a>,
+    walk: &mut Walk<'a>,
+    number: OfPort,
+) -> Then {
+    let input = explorer.input;
+    let Some(ports) = input.bridge_ports(walk.bridge) else {
+        return Then::End(End::Ovs(Reason::NoSuchPort(number)));
+    };
+    let Some(port) = ports.ports.get(&number) else {
+        return Then::End(End::Ovs(Reason::NoSuchPort(number)));
+    };
+    let to = PortRef { bridge: walk.bridge, port: number };
+    match &port.kind {
+        PortKind::Patch { peer } => across(explorer, walk, number, peer),
+        PortKind::Tunnel(tunnel) => match tunnel_problem(port, tunnel) {
+            Some(reason) => Then::End(End::Ovs(reason)),
+            None => {
+                let fields = tunnel_fields(explorer, walk);
+                done_sending(walk, Micro::Encap(to, fields))
+            }
+        },
+        _ => match problem(port) {
+            Some(reason) => Then::End(End::Ovs(reason)),
+            None => done_sending(walk, Micro::Output(to)),
+        },
+    }
+}
+
+fn done_sending(walk: &mut Walk<'_>, op: Micro) -> Then {
+    walk.sent = true;
+    done(walk, op)
+}
+
+/// What a packet into a tunnel takes from its fields.
+fn tunnel_fields(explorer: &Explorer<'_>, walk: &Walk<'_>) -> Vec<Field> {
+    let options = explorer.input.tunnel_options(walk.bridge);
+    let options = options.keys().map(|number| Field::TunMetadata(*number));
+    [Field::TunId, Field::TunSrc, Field::TunDst].into_iter().chain(options).collect()
+}
+
+/// Why no card can send to a port.
+pub(in crate::compile) fn problem(port: &Port) -> Option<Reason> {
+    if let Some(kind) = unfit(port) {
+        return Some(Reason::PortKind { port: port.name.clone(), kind });
+    }
+    (port.link_up == Some(false)).then(|| Reason::LinkDown(port.name.clone()))
+}
+
+/// What the port is, where that is nothing a card can send to.
+fn unfit(port: &Port) -> Option<&'static str> {
+    match &port.kind {
+        PortKind::Internal => Some("an internal port"),
+        PortKind::Patch { .. } => Some("a patch port"),
+        PortKind::Tunnel(_) => Some("a tunnel"),
+        PortKind::Other(_) => Some("of a type that the kernel does not forward to"),
+        PortKind::System if port.bond.is_some() => Some("a member of a bond"),
+        PortKind::System if port.switch.is_none() => Some("not a port of a card's switch"),
+        PortKind::System if port.ifindex.is_none() => Some("without a device"),
+        PortKind::System => None,
+    }
+}
+
+/// Why TC cannot build the header of a tunnel.
+fn tunnel_problem(port: &Port, tunnel: &Tunnel) -> Option<Reason> {
+    let known = matches!(tunnel.kind, TunnelKind::Vxlan | TunnelKind::Geneve | TunnelKind::Gre);
+    let config = tunnel.config().ok();
+    let inherits = |config: &TunnelConfig| [config.ttl, config.tos].contains(&OuterByte::Inherit);
+    let kind = match &config {
+        _ if !known => "a tunnel of a kind that is not compiled",
+        _ if port.ifindex.is_none() => "a tunnel without a device",
+        None => "a tunnel with an option that cannot be read",
+        Some(config) if !config.unknown.is_empty() || !config.extensions.is_empty() => {
+            "a tunnel with options that are not compiled"
+        }
+        Some(config) if inherits(config) => "a tunnel that takes its TTL or TOS from the packet",
+        Some(TunnelConfig { remote: TunnelEnd::Addr(_), local, .. })
+            if *local != TunnelEnd::Flow =>
+        {
+            return None;
+        }
+        Some(_) => "a tunnel whose ends the flow decides",
+    };
+    Some(Reason::PortKind { port: port.name.clone(), kind })
+}
+
+/// The packet goes on in the bridge at the other end of a patch. If more is to be done in this one, that would be a copy.
+fn across<'a>(
+    explorer: &mut Explorer<'a>,
+    walk: &mut Walk<'a>,
+    number: OfPort,
+    peer: &str,
+) -> Then {
+    let back = super::act::exact(walk, Field::InPort) == Some(number.0.into());
+    if back {
+        return Then::Go;
+    }
+    let Some((bridge, port)) = explorer.input.ports.find(peer) else {
+        return Then::End(End::Ovs(Reason::Action("output to a patch without another end")));
+    };
+    if !walk.is_last() {
+        return Then::End(End::Ovs(Reason::Action("output to a patch, and more")));
+    }
+    walk.perform(Micro::Cross(port));
+    walk.bridge = explorer.input.bridge_number(bridge);
+    explorer.look_up(walk, Lookup::plain(TableId(0)))
+}
+
+/// Whether an action does nothing but write and send, so that it needs no table.
+pub(super) fn is_simple(explorer: &Explorer<'_>, walk: &Walk<'_>, action: &Action) -> bool {
+    match action {
+        Action::Output(port) => {
+            let ports = explorer.input.bridge_ports(walk.bridge);
+            let to = ports.and_then(|ports| ports.ports.get(port));
+            *port == OfPort::IN_PORT
+                || to.is_some_and(|to| !matches!(to.kind, PortKind::Patch { .. }))
+        }
+        Action::PopVlan | Action::StripVlan | Action::PushVlan(_) => true,
+        Action::ModVlanVid(_) | Action::SetVlanVid(_) => true,
+        Action::ModVlanPcp(_) | Action::SetVlanPcp(_) => true,
+        Action::Move { .. } | Action::DecTtl { .. } | Action::Note(_) => true,
+        other => other.assignment().is_some(),
+    }
+}

@@ -1,0 +1,162 @@
+//! Which bits of a state something depends on: what makes two states one for what follows.
+
+use std::collections::BTreeMap;
+
+use super::state::{Slot, State, is_ct, is_translated, narrow};
+use super::value::Bits;
+use crate::openflow::{Field, Masked, Match, Subfield, low_bits};
+
+/// Bits of places of the state, and of what is known about the packet.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::compile) struct Reads {
+    slots: BTreeMap<Slot, u128>,
+    told: BTreeMap<Field, u128>,
+}
+
+/// What a state holds in those bits.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::compile) struct Excerpt {
+    slots: Vec<Bits>,
+    told: Vec<Masked>,
+}
+
+impl Reads {
+    pub(super) fn slot(&mut self, slot: Slot, mask: u128) {
+        if mask != 0 {
+            *self.slots.entry(slot).or_default() |= mask;
+        }
+    }
+
+    pub(super) fn field(&mut self, field: Field, mask: u128) {
+        self.slot(Slot::Field(field), mask);
+    }
+
+    /// What is known of the packet's own bits.
+    pub(super) fn told(&mut self, field: Field, mask: u128) {
+        if mask != 0 {
+            *self.told.entry(field).or_default() |= mask;
+        }
+    }
+
+    /// A test of a field: the place, and what is known of the bits of the packet it stands for.
+    pub(super) fn test(&mut self, state: &State, field: Field, mask: u128) {
+        self.field(field, mask);
+        state.field(field).masked(mask).sources(|source, bits| self.told(source, bits));
+    }
+
+    pub(super) fn part(&mut self, part: Subfield) {
+        narrow(part).into_iter().for_each(|part| self.field(part.field, part.mask()));
+    }
+
+    pub(super) fn merge(&mut self, other: &Reads) {
+        other.slots.iter().for_each(|(slot, mask)| self.slot(*slot, *mask));
+        other.told.iter().for_each(|(field, mask)| self.told(*field, *mask));
+    }
+
+    /// Whether a place has a bit that something depends on.
+    pub(super) fn needs(&self, slot: Slot, mask: u128) -> bool {
+        self.slots.get(&slot).is_some_and(|needed| needed & mask != 0)
+    }
+
+    /// Before a constant was written, nothing depended on what stood there.
+    pub(super) fn before_load(&mut self, field: Field, mask: u128) {
+        self.cut(Slot::Field(field), mask);
+    }
+
+    fn cut(&mut self, slot: Slot, mask: u128) -> u128 {
+        let Some(needed) = self.slots.get_mut(&slot) else { return 0 };
+        let gone = *needed & mask;
+        *needed &= !mask;
+        if *needed == 0 {
+            self.slots.remove(&slot);
+        }
+        gone
+    }
+
+    /// Before a copy, what depended on the copy depended on the original.
+    pub(super) fn before_move(&mut self, from: Subfield, to: Subfield) {
+        let needed = self.take(to);
+        self.add(from, needed);
+    }
+
+    pub(super) fn before_push(&mut self, from: Subfield, depth: u8) {
+        let needed = self.cut(Slot::Stack(depth), u128::MAX);
+        self.add(from, needed);
+    }
+
+    pub(super) fn before_pop(&mut self, to: Subfield, depth: u8) {
+        let needed = self.take(to);
+        self.slot(Slot::Stack(depth), needed);
+    }
+
+    /// Before one tag went to another place.
+    pub(super) fn before_tag(&mut self, there: Slot, here: Slot) {
+        let needed = self.cut(there, u128::MAX);
+        self.cut(here, u128::MAX);
+        self.slot(here, needed);
+    }
+
+    /// Takes out the bits of a part; they are returned right-justified.
+    fn take(&mut self, part: Subfield) -> u128 {
+        let (mut taken, mut at) = (0, 0);
+        for part in narrow(part) {
+            taken |= self.cut(Slot::Field(part.field), part.mask()) >> part.offset << at;
+            at += part.n_bits;
+        }
+        taken
+    }
+
+    fn add(&mut self, part: Subfield, bits: u128) {
+        let mut at = 0;
+        for part in narrow(part) {
+            self.field(part.field, (bits >> at & low_bits(part.n_bits)) << part.offset);
+            at += part.n_bits;
+        }
+    }
+
+    /// Before the match, what it tells was not known.
+    pub(super) fn before_match(&mut self, takes: &Match) {
+        for field in takes.fields() {
+            if let Some(needed) = self.told.get_mut(&field.field) {
+                *needed &= !field.masked.mask;
+                if *needed == 0 {
+                    self.told.remove(&field.field);
+                }
+            }
+        }
+    }
+
+    /// Before connection tracking, its fields and those it may change were others.
+    pub(super) fn before_tracking(&mut self, translated: bool) {
+        let changed = |field: Field| is_ct(field) || translated && is_translated(field);
+        self.slots.retain(|slot, _| !matches!(slot, Slot::Field(field) if changed(*field)));
+        self.told.retain(|field, _| !changed(*field));
+    }
+
+    /// Before the packet came to this bridge, the pipeline's fields were those of another.
+    pub(super) fn before_crossing(&mut self, kept: impl Fn(Field) -> bool) {
+        self.slots.retain(|slot, _| match slot {
+            Slot::Field(field) => kept(*field),
+            Slot::Stack(_) => false,
+            Slot::InnerTag => true,
+        });
+    }
+
+    /// What a state holds in these bits, with what is known of the packet put in.
+    pub(in crate::compile) fn settled(&self, state: &State) -> Excerpt {
+        let slots = self.slots.iter();
+        let slots = slots.map(|(slot, mask)| state.settled(*slot).masked(*mask)).collect();
+        Excerpt { slots, told: Vec::new() }
+    }
+
+    /// What a state holds in these bits.
+    pub(in crate::compile) fn of(&self, state: &State) -> Excerpt {
+        let slots = self.slots.iter().map(|(slot, mask)| state.get(*slot).masked(*mask)).collect();
+        let none = Masked { value: 0, mask: 0 };
+        let told = |(field, mask): (&Field, &u128)| {
+            let told = state.told.get(*field).unwrap_or(none);
+            Masked::new(told.value, told.mask & mask)
+        };
+        Excerpt { slots, told: self.told.iter().map(told).collect() }
+    }
+}

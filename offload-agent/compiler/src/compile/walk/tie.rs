@@ -1,0 +1,88 @@
+//! Rules of one priority that take the same packet: OpenFlow does not say which of them wins, so OVS decides. Where they do
+//! the same it does not matter.
+//!
+//! ```text
+//! #0 priority=5,ip         -> output:2      priority=5,tcp,tp_dst=80 -> ovs: rule 1 has the same priority
+//! #1 priority=5,tcp_dst=80 -> output:3      #0 ...
+//!                                           #1 ...
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::graph::{Edge, End, Tail};
+use super::table::Candidate;
+use crate::compile::ir::{both, overlaps};
+use crate::compile::verdict::Reason;
+use crate::openflow::{Field, Match};
+
+/// Below this, comparing all pairs is quicker than an index.
+const FEW: usize = 24;
+
+/// What stays in OVS because two rules of one priority want it.
+pub(super) fn guards(rules: &[&Candidate<'_>]) -> Vec<Edge> {
+    let mut guards = Vec::new();
+    for (a, b) in pairs(rules) {
+        let (Some(a), Some(b)) = (rules.get(a), rules.get(b)) else { continue };
+        if a.rule.actions == b.rule.actions && a.rule.idle_timeout == b.rule.idle_timeout {
+            continue;
+        }
+        let Some(takes) = both(&a.rest, &b.rest) else { continue };
+        let end =
+            |reason| Tail { rules: [a.id, b.id].into(), ops: Vec::new(), end: End::Ovs(reason) };
+        guards.push(Edge { takes, tail: end(Reason::SamePriority(b.id)) });
+    }
+    guards
+}
+
+/// The pairs that overlap.
+fn pairs(rules: &[&Candidate<'_>]) -> BTreeSet<(usize, usize)> {
+    if rules.len() > FEW {
+        return indexed(rules);
+    }
+    let numbers = 0..rules.len();
+    let all = numbers.clone().flat_map(|a| numbers.clone().skip(a + 1).map(move |b| (a, b)));
+    all.filter(|(a, b)| overlaps(&rules[*a].rest, &rules[*b].rest)).collect()
+}
+
+/// The fields and masks of a match.
+type Shape = Vec<(Field, u128)>;
+
+/// Rules of one shape overlap when their values are equal; rules of two shapes when the bits they share are.
+fn indexed(rules: &[&Candidate<'_>]) -> BTreeSet<(usize, usize)> {
+    let mut shapes: BTreeMap<Shape, Vec<usize>> = BTreeMap::new();
+    for (at, rule) in rules.iter().enumerate() {
+        shapes.entry(shape(&rule.rest)).or_default().push(at);
+    }
+    let shapes: Vec<(Shape, Vec<usize>)> = shapes.into_iter().collect();
+    let mut pairs = BTreeSet::new();
+    for (number, (shape, members)) in shapes.iter().enumerate() {
+        for (other, others) in &shapes[number..] {
+            let common = common(shape, other);
+            let mut by_value: BTreeMap<Vec<u128>, Vec<usize>> = BTreeMap::new();
+            for at in members {
+                by_value.entry(values(&rules[*at].rest, &common)).or_default().push(*at);
+            }
+            for at in others {
+                let same = by_value.get(&values(&rules[*at].rest, &common));
+                let same = same.into_iter().flatten().filter(|other| *other != at);
+                pairs.extend(same.map(|other| (*at.min(other), *at.max(other))));
+            }
+        }
+    }
+    pairs
+}
+
+fn shape(takes: &Match) -> Shape {
+    takes.fields().iter().map(|field| (field.field, field.masked.mask)).collect()
+}
+
+fn common(a: &Shape, b: &Shape) -> Shape {
+    let theirs: BTreeMap<Field, u128> = b.iter().copied().collect();
+    let shared = a.iter().filter_map(|(field, mask)| Some((*field, mask & theirs.get(field)?)));
+    shared.filter(|(_, mask)| *mask != 0).collect()
+}
+
+fn values(takes: &Match, shape: &Shape) -> Vec<u128> {
+    let value = |(field, mask): &(Field, u128)| takes.get(*field).map_or(0, |m| m.value & mask);
+    shape.iter().map(value).collect()
+}
