@@ -26,6 +26,8 @@ bench: ## Measure against rivals in the same run
 	@hw-tests/setup.sh test
 	@$(CARGO) build --workspace --release
 	@$(CARGO) run --quiet --release --package hw-tests -- bench
+	@$(CARGO) bench --quiet --package flow-compiler --bench compile
+	@$(CARGO) bench --quiet --package flow-compiler --bench scaling
 
 lint: ## Check format, lints and the licences of dependencies
 	$(CARGO) fmt --all --check

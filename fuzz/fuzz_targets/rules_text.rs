@@ -2,9 +2,13 @@
 
 #![no_main]
 
+use std::collections::BTreeMap;
+
 use flow_compiler::openflow::Rule;
-use flow_compiler::openflow::text::{Names, parse_groups, parse_meters, parse_rules};
-use flow_compiler::ports::Database;
+use flow_compiler::openflow::text::{
+    Names, parse_groups, parse_meters, parse_rules, parse_tunnel_options,
+};
+use flow_compiler::ports::{Database, Fdb};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
@@ -13,5 +17,7 @@ fuzz_target!(|text: &str| {
     }
     drop(parse_groups(text, &Names::default()));
     drop(parse_meters(text));
+    drop(parse_tunnel_options(text));
+    drop(Fdb::parse(text, &BTreeMap::new()));
     drop(Database::from_dump(text).map(|database| database.ports()));
 });

@@ -175,7 +175,8 @@ impl Mirror {
         let wanted = with_policy(&compiled.plan.filters, policy);
         self.hooks.extend(wanted.keys().map(|id| id.attach));
         self.prepare(&wanted, devices)?;
-        let room = PrioRoom { highest: Prio::new(HIGHEST_PRIO).unwrap_or(Prio::MAX) };
+        let highest = Prio::new(HIGHEST_PRIO).unwrap_or(Prio::MAX);
+        let room = PrioRoom { highest, free_chains: true };
         let settled =
             reconcile::reconcile(self.tc.as_mut(), &self.hooks, &wanted, &mut self.refusals, room)?;
         self.hooks.retain(|attach| is_there(*attach, devices));

@@ -85,7 +85,8 @@ pub fn reconcile(
         let looked = Looked::at(tc, &mut present)?;
         let bearable = withhold(&on(&present, wanted), refusals);
         let change = super::plan(&bearable.filters, &looked.observed(), room)?;
-        if change.steps.is_empty() && !looked.found_silent_refusals(refusals) {
+        let planned = |filter: &Filter| planned(filter, &change.placed, &bearable);
+        if change.steps.is_empty() && !looked.found_silent_refusals(refusals, planned) {
             let (seen, foreign) = (looked.seen, looked.foreign);
             return Ok(Settled { bearable, placed: change.placed, seen, foreign, ops });
         }
@@ -95,9 +96,17 @@ pub fn reconcile(
         if last.is_stuck() {
             return Err(last.unsettled(round));
         }
-        last.refused.drain(..).for_each(|(filter, sentence)| refusals.add(&filter, sentence));
+        for (filter, sentence) in last.refused.drain(..) {
+            refusals.add(&planned(&filter), sentence);
+        }
     }
     Err(last.unsettled(MAX_ROUNDS))
+}
+
+/// What a filter of the kernel is called in the plan: its chains may have other numbers there.
+fn planned(filter: &Filter, placed: &Placed, bearable: &Bearable) -> Filter {
+    let origin = placed.origin.get(&filter.id()).and_then(|id| bearable.filters.get(id));
+    origin.unwrap_or(filter).clone()
 }
 
 /// The wanted filters that have a device to hang on.
@@ -114,7 +123,7 @@ fn on(present: &BTreeSet<Attach>, wanted: &Filters) -> Filters {
 /// When the kernel does not answer, or an operation fails.
 pub fn flush(tc: &mut dyn Tc, hooks: &BTreeSet<Attach>) -> Result<usize, ReconcileError> {
     let nothing = Filters::new();
-    let room = PrioRoom { highest: tc_filter::Prio::MAX };
+    let room = PrioRoom { highest: tc_filter::Prio::MAX, free_chains: true };
     Ok(reconcile(tc, hooks, &nothing, &mut Refusals::default(), room)?.ops)
 }
 
@@ -160,12 +169,16 @@ impl Looked {
     }
 
     /// Notes the filters that the card left out without a word. Whether there was a new one.
-    fn found_silent_refusals(&self, refusals: &mut Refusals) -> bool {
+    fn found_silent_refusals(
+        &self,
+        refusals: &mut Refusals,
+        planned: impl Fn(&Filter) -> Filter,
+    ) -> bool {
         let before = refusals.len();
         for filter in silent_refusals(&self.seen) {
             let words =
                 "the driver took other filters of the port but not this one, and did not say why";
-            refusals.add(filter, Sentence::new(words));
+            refusals.add(&planned(filter), Sentence::new(words));
         }
         refusals.len() > before
     }

@@ -2,9 +2,9 @@
 //! other, such that no packet is misforwarded on the way. Pure: no netlink, no clock.
 //!
 //! ```text
-//! wanted ─► place ─► order ─► steps ─► apply (the only file here that does something)
-//!             ▲        ▲
-//! observed ───┴────────┘
+//! wanted ─► chains ─► place ─► order ─► steps ─► apply (the only file here that does something)
+//!              ▲        ▲        ▲
+//! observed ────┴────────┴────────┘
 //! ```
 //!
 //! # Why no packet is misforwarded
@@ -22,8 +22,12 @@
 //! keeps the prio of what stays and gives the rest free numbers in between. Where that cannot be, [`order`]
 //! first withdraws the old filters from the bottom up to the conflict (their packets go to Open vSwitch),
 //! which by the same argument is safe.
+//!
+//! All this is said of chain 0. What a `goto` leads to belongs to the filter that has it: [`chains`] gives a chain that
+//! changes another number, so that no chain changes while packets may be in it.
 
 pub mod apply;
+mod chains;
 mod content;
 pub mod order;
 mod overlap;

@@ -1,8 +1,9 @@
 //! Puts operations in an order in which no packet is misforwarded; the module above has the argument.
 //!
-//! Chains other than 0 change while no packet can be in them: the `goto`s that lead there are in chain 0,
-//! and chain 0 is withdrawn first. A chain that nobody knew yet is filled before its first `goto`, and its
-//! last prio, the catch-all, goes in first and out last: a packet that misses in such a chain is lost.
+//! Chains other than 0 change while no packet can be in them. As a rule a changed chain has a new number: it is
+//! filled before its first `goto`, and emptied after its last. Where a number has to stay, chain 0 is withdrawn
+//! first, from which all `goto`s come. The last prio of a chain, the catch-all, goes in first and out last: a
+//! packet that misses in such a chain is lost.
 
 use std::collections::{BTreeMap, BTreeSet};
 

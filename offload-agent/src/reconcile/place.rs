@@ -11,14 +11,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tc_filter::{ChainId, Cookie, EtherType, Filter, FilterId, Handle, Prio};
 
+use super::chains::{self, Rechained};
 use super::content::{Selector, Slot};
 use super::{Filters, Observed};
 
-/// The prios that may be used: 1 to `highest`.
+/// The numbers that may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PrioRoom {
-    /// The highest prio that may be used.
+    /// The highest prio that may be used; the lowest is 1.
     pub highest: Prio,
+    /// Chains may have other numbers than in the plan. A card with few chains, or on which they only lead upwards, has no
+    /// such freedom: there a chain that changes is withdrawn first.
+    pub free_chains: bool,
 }
 
 impl PrioRoom {
@@ -61,13 +65,17 @@ pub fn place(wanted: &Filters, observed: &Observed, room: PrioRoom) -> Result<Pl
     let seats = Seats::of(observed);
     let mut placed = Placed::default();
     let mut handles = Handles::of(observed);
-    for (chain, levels) in levels_by_chain(wanted) {
+    let renumbered = match room.free_chains {
+        true => chains::renumber(wanted, &observed.ours),
+        false => wanted.clone(),
+    };
+    for (chain, levels) in levels_by_chain(&renumbered) {
         let prios = number(chain, &levels, &seats, room)?;
         for (level, prio) in levels.iter().zip(prios) {
-            for filter in level {
+            for &(&origin, filter) in level {
                 let at = seats.at(filter, prio);
                 let seated = seat(filter, prio, at, &mut handles);
-                placed.origin.insert(seated.id(), filter.id());
+                placed.origin.insert(seated.id(), origin);
                 placed.filters.insert(seated.id(), seated);
             }
         }
@@ -75,13 +83,14 @@ pub fn place(wanted: &Filters, observed: &Observed, room: PrioRoom) -> Result<Pl
     Ok(placed)
 }
 
-/// The filters of one prio of the plan.
-type Level<'a> = Vec<&'a Filter>;
+/// The filters of one prio of the plan, by their names there.
+type Level<'a> = Vec<(&'a FilterId, &'a Filter)>;
 
-fn levels_by_chain(wanted: &Filters) -> BTreeMap<ChainId, Vec<Level<'_>>> {
+fn levels_by_chain(wanted: &Rechained) -> BTreeMap<ChainId, Vec<Level<'_>>> {
     let mut chains: BTreeMap<ChainId, BTreeMap<Prio, Level<'_>>> = BTreeMap::new();
-    for filter in wanted.values() {
-        chains.entry(filter.chain).or_default().entry(filter.prio).or_default().push(filter);
+    for (id, filter) in wanted {
+        let level = chains.entry(filter.chain).or_default().entry(filter.prio).or_default();
+        level.push((id, filter));
     }
     chains.into_iter().map(|(chain, levels)| (chain, levels.into_values().collect())).collect()
 }
@@ -131,7 +140,7 @@ impl<'a> Seats<'a> {
 
     /// Whether a level can be at `prio` beside what is there.
     fn welcomes(&self, level: &Level<'_>, prio: Prio) -> bool {
-        level.iter().all(|filter| {
+        level.iter().all(|(_, filter)| {
             let slot = Slot { attach: filter.attach, chain: filter.chain, prio };
             let protocol = self.protocols.get(&slot);
             !self.foreign.contains(&slot) && protocol.is_none_or(|&it| it == filter.protocol)
@@ -203,7 +212,7 @@ fn votes(levels: &[Level<'_>], seats: &Seats<'_>) -> Vec<Vote> {
     let mut votes = Vec::new();
     for (index, level) in levels.iter().enumerate() {
         let mut counts: BTreeMap<Prio, usize> = BTreeMap::new();
-        for there in level.iter().flat_map(|filter| seats.same(filter)) {
+        for there in level.iter().flat_map(|(_, filter)| seats.same(filter)) {
             *counts.entry(there.prio).or_default() += 1;
         }
         let welcome = counts.into_iter().filter(|&(prio, _)| seats.welcomes(level, prio));

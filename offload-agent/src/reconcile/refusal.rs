@@ -3,14 +3,18 @@
 //! A refused filter leaves a hole: its packets would fall through to filters below and be stolen from Open
 //! vSwitch. So its place is taken by a guard, the same match with `pass`. If the card refuses the guard
 //! too, every filter below that may take one of its packets becomes a guard itself.
+//!
+//! Behind `ct nat` a packet may no longer be as it came, so there it cannot be left to Open vSwitch: a chain there
+//! is whole or it is not at all, and what leads to it becomes a guard.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use switchdev::tc::Sentence;
-use tc_filter::action::Gact;
+use tc_filter::action::Ct;
 use tc_filter::{Action, Attach, ChainId, Filter, FilterId, Handle, HwPolicy, Prio};
 
 use super::Filters;
+use super::chains::target;
 use super::overlap::may_overlap;
 
 /// A filter without its numbers in the kernel, which differ from one plan to the next.
@@ -108,18 +112,58 @@ pub fn withhold(wanted: &Filters, refusals: &Refusals) -> Bearable {
     bearable
 }
 
-/// Chains that cannot be, since the card refused their catch-all: a miss there would lose the packet.
-type Lost = BTreeMap<(Attach, ChainId), Sentence>;
+/// Chains that cannot be: the card refused their catch-all, and a miss there would lose the packet; or it refused
+/// anything at all of a chain whose packets cannot be given back.
+type Lost = BTreeMap<ChainAt, Sentence>;
+/// A chain of an attach point.
+type ChainAt = (Attach, ChainId);
 
 fn lost_chains(wanted: &Filters, refusals: &Refusals) -> Lost {
-    let mut last: BTreeMap<(Attach, ChainId), &Filter> = BTreeMap::new();
+    let mut last: BTreeMap<ChainAt, &Filter> = BTreeMap::new();
     for filter in wanted.values().filter(|filter| filter.chain != ChainId::ZERO) {
         last.insert((filter.attach, filter.chain), filter);
     }
-    let refused = last.into_iter().filter_map(|(at, catch_all)| {
-        refusals.of(catch_all).map(|sentence| (at, sentence.clone()))
-    });
-    refused.collect()
+    let translated = translated_chains(wanted);
+    let needed = wanted.values().filter(|filter| translated.contains(&at(filter)));
+    let refused =
+        last.values().copied().chain(needed.clone()).filter_map(|filter| {
+            refusals.of(filter).map(|sentence| (at(filter), sentence.clone()))
+        });
+    let mut lost: Lost = refused.collect();
+    // A chain that has to be whole is not when it leads to one that cannot be.
+    while let Some((chain, sentence)) = needed
+        .clone()
+        .filter(|filter| !lost.contains_key(&at(filter)))
+        .find_map(|filter| leads_to(filter, &lost).map(|(_, words)| (at(filter), words.clone())))
+    {
+        lost.insert(chain, sentence);
+    }
+    lost
+}
+
+fn at(filter: &Filter) -> ChainAt {
+    (filter.attach, filter.chain)
+}
+
+/// The chains in which a packet may have another address than it came with.
+fn translated_chains(wanted: &Filters) -> BTreeSet<ChainAt> {
+    let mut found = BTreeSet::new();
+    loop {
+        let translates = |filter: &&Filter| {
+            found.contains(&at(filter)) || filter.actions.iter().any(is_translation)
+        };
+        let led_to = wanted.values().filter(translates);
+        let chains = led_to.filter_map(|filter| Some((filter.attach, target(filter)?)));
+        let more: BTreeSet<ChainAt> = chains.filter(|chain| !found.contains(chain)).collect();
+        if more.is_empty() {
+            return found;
+        }
+        found.extend(more);
+    }
+}
+
+fn is_translation(action: &Action) -> bool {
+    matches!(action, Action::Ct(Ct::Track(track)) if track.nat.is_some())
 }
 
 fn note_lost(wanted: &Filters, lost: &Lost, bearable: &mut Bearable) {
@@ -191,12 +235,8 @@ impl<'a> OneChain<'a> {
 }
 
 fn leads_to<'a>(filter: &Filter, lost: &'a Lost) -> Option<(ChainId, &'a Sentence)> {
-    filter.actions.iter().find_map(|action| match action {
-        Action::Gact(Gact::Goto(chain)) => {
-            lost.get(&(filter.attach, *chain)).map(|sentence| (*chain, sentence))
-        }
-        _ => None,
-    })
+    let chain = target(filter)?;
+    lost.get(&(filter.attach, chain)).map(|sentence| (chain, sentence))
 }
 
 /// The attach points where a card runs some filters and not others, although it was asked: its driver
@@ -213,4 +253,67 @@ pub fn silent_refusals<'a>(
         !in_hw(one) && one.filter.hw != HwPolicy::SkipHw && has_card.contains(&one.filter.attach)
     });
     silent.map(|one| &one.filter).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use tc_filter::CtZone;
+    use tc_filter::action::{CtNat, CtTrack, Gact};
+
+    use super::super::world::{HOOKS, Rule, to};
+    use super::*;
+
+    fn goto(number: u32) -> Action {
+        Action::Gact(Gact::Goto(ChainId::new(number).unwrap()))
+    }
+
+    fn track(nat: Option<CtNat>) -> Action {
+        let zone = CtZone(7);
+        Action::Ct(Ct::Track(CtTrack { zone, nat, ..CtTrack::default() }))
+    }
+
+    /// Chain 0 tracks and leads to 1, that to 2; each chain has two filters and a catch-all.
+    fn pipeline(nat: Option<CtNat>) -> Filters {
+        let rules = [
+            (0, 1, vec![track(nat), goto(1)]),
+            (0, 2, to(3, 2, 7).actions()),
+            (1, 1, vec![goto(2)]),
+            (1, 7, vec![Action::Ct(Ct::Clear), Action::PASS]),
+            (2, 1, to(4, 1, 7).actions()),
+            (2, 7, vec![Action::Ct(Ct::Clear), Action::PASS]),
+        ];
+        let filters = (1u16..).zip(rules).map(|(prio, (chain, address, actions))| {
+            let rule = Rule { ..to(1, address, 7) };
+            let chain = ChainId::new(chain).unwrap();
+            Filter { actions, ..rule.filter(HOOKS[0], chain, prio, u32::from(prio)) }
+        });
+        filters.map(|filter| (filter.id(), filter)).collect()
+    }
+
+    /// What is left in each chain when the card refuses the output of chain 2.
+    fn left(nat: Option<CtNat>) -> Vec<(u32, Vec<Action>)> {
+        let wanted = pipeline(nat);
+        let mut refusals = Refusals::default();
+        let output =
+            wanted.values().find(|filter| filter.actions == to(4, 1, 7).actions()).unwrap();
+        refusals.add(output, Sentence::new("no mirred".to_owned()));
+        let bearable = withhold(&wanted, &refusals);
+        bearable.filters.into_values().map(|filter| (filter.chain.get(), filter.actions)).collect()
+    }
+
+    #[test]
+    fn before_any_translation_a_refused_filter_is_a_guard_where_it_stands() {
+        let pass = vec![Action::Ct(Ct::Clear), Action::PASS];
+        assert_eq!(left(None).last(), Some(&(2, pass.clone())));
+        assert_eq!(
+            left(None).iter().filter(|(chain, actions)| *chain == 2 && *actions == pass).count(),
+            2
+        );
+    }
+
+    #[test]
+    fn behind_a_translation_the_packets_stay_away_from_the_start() {
+        let left = left(Some(CtNat::Committed));
+        assert_eq!(left, [(0, vec![Action::PASS]), (0, to(3, 2, 7).actions())]);
+    }
 }

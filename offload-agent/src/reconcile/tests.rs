@@ -75,8 +75,11 @@ fn run(
 }
 
 fn a_room() -> impl Strategy<Value = PrioRoom> {
-    prop_oneof![Just(14u16), Just(24), Just(200), Just(u16::MAX)]
-        .prop_map(|highest| PrioRoom { highest: Prio::new(highest).unwrap() })
+    let highest = prop_oneof![Just(14u16), Just(24), Just(200), Just(u16::MAX)];
+    (highest, any::<bool>()).prop_map(|(highest, free_chains)| PrioRoom {
+        highest: Prio::new(highest).unwrap(),
+        free_chains,
+    })
 }
 
 /// The room is enough for any ruleset of the small world, or the case says nothing.
@@ -115,8 +118,30 @@ proptest! {
     }
 }
 
+/// Two rulesets that differ behind a `goto` only.
+fn a_change_in_the_depths() -> impl Strategy<Value = (World, World)> {
+    (a_world(), some_rules(4), some_rules(4)).prop_map(|(before, deep, deeper)| {
+        let after = (before.0.clone(), before.1.clone(), only_to_deeper(deep), flat_rules(deeper));
+        (before, after)
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: CASES, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_change_in_a_later_chain_sends_no_packet_to_ovs_on_the_way((before, after) in a_change_in_the_depths()) {
+        let (old, new) = (compile(&before), compile(&after));
+        let mut kernel = settled(&old, PLENTY);
+        let right = |packet, now| now == fate(&old, packet) || now == fate(&new, packet);
+        run(&mut kernel, &new, PLENTY, usize::MAX, &right);
+        prop_assert_eq!(kernel.len(), new.len(), "nothing of the old chains is left");
+        prop_assert_eq!(run(&mut kernel, &new, PLENTY, usize::MAX, &right), 0);
+    }
+}
+
 fn ops_between(before: &[Rule], after: &[Rule]) -> Vec<Op> {
-    let world = |rules: &[Rule]| compile(&(rules.to_vec(), Vec::new(), Vec::new()));
+    let world = |rules: &[Rule]| compile(&(rules.to_vec(), Vec::new(), Vec::new(), Vec::new()));
     let kernel = settled(&world(before), PLENTY);
     plan(&world(after), &ours(&kernel), PLENTY).unwrap().steps.concat()
 }
@@ -143,7 +168,7 @@ fn one_rule_less_is_one_operation() {
 
 #[test]
 fn another_number_in_the_cookie_is_no_change() {
-    let mut renumbered = compile(&(vec![to(1, 0, 1)], Vec::new(), Vec::new()));
+    let mut renumbered = compile(&(vec![to(1, 0, 1)], Vec::new(), Vec::new(), Vec::new()));
     let kernel = settled(&renumbered, PLENTY);
     for filter in renumbered.values_mut() {
         filter.cookie = Some(Cookie::ours(77));
@@ -153,7 +178,7 @@ fn another_number_in_the_cookie_is_no_change() {
 
 #[test]
 fn prios_of_others_are_left_to_them() {
-    let wanted = compile(&(vec![to(1, 0, 1), to(2, 0, 0)], Vec::new(), Vec::new()));
+    let wanted = compile(&(vec![to(1, 0, 1), to(2, 0, 0)], Vec::new(), Vec::new(), Vec::new()));
     let foreign: BTreeSet<Slot> = (1..=100)
         .map(|prio| Slot { attach: HOOKS[0], chain: ChainId::ZERO, prio: Prio::new(prio).unwrap() })
         .collect();
@@ -164,8 +189,9 @@ fn prios_of_others_are_left_to_them() {
 
 #[test]
 fn more_levels_than_prios_is_an_error_with_both_numbers() {
-    let wanted = compile(&(vec![to(1, 0, 3), to(2, 0, 1), to(3, 0, 0)], Vec::new(), Vec::new()));
-    let room = PrioRoom { highest: Prio::new(2).unwrap() };
+    let wanted =
+        compile(&(vec![to(1, 0, 3), to(2, 0, 1), to(3, 0, 0)], Vec::new(), Vec::new(), Vec::new()));
+    let room = PrioRoom { highest: Prio::new(2).unwrap(), free_chains: true };
     let error = plan(&wanted, &Observed::default(), room).unwrap_err();
     assert_eq!(error.to_string(), "chain 0 needs 3 prios and the card has room for 2");
 }

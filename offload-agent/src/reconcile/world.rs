@@ -18,7 +18,7 @@ pub(super) const CASES: u32 = 64;
 
 pub(super) const HOOKS: [Attach; 2] = [Attach::Ingress(IfIndex(1)), Attach::Ingress(IfIndex(2))];
 pub(super) const PROTOCOLS: [EtherType; 2] = [EtherType::IPV4, EtherType::ARP];
-pub(super) const PLENTY: PrioRoom = PrioRoom { highest: Prio::MAX };
+pub(super) const PLENTY: PrioRoom = PrioRoom { highest: Prio::MAX, free_chains: true };
 
 /// A rule of the small world: which packets, and what becomes of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,34 +65,68 @@ impl Rule {
     }
 }
 
-/// Rules for each hook, the first one wins; and those of chain 5.
-pub(super) type World = (Vec<Rule>, Vec<Rule>, Vec<Rule>);
+/// Rules for each hook, the first one wins; those of a later chain; and those of a chain behind that.
+pub(super) type World = (Vec<Rule>, Vec<Rule>, Vec<Rule>, Vec<Rule>);
 
-/// A plan with compact prios: overlapping rules on different levels, one protocol a level.
-pub(super) fn compile((one, two, deep): &World) -> Filters {
-    let goes_deep = |rules: &[Rule]| rules.iter().any(|rule| rule.action == goto());
+/// A plan with compact prios: overlapping rules on different levels, one protocol a level. A chain's number says nothing
+/// of what is in it, so here it depends on something else.
+pub(super) fn compile((one, two, deep, deeper): &World) -> Filters {
+    let base = 5 + u32::try_from(one.len() % 3).unwrap();
+    let numbers = [base, base + 1].map(|number| ChainId::new(number).unwrap());
+    let goes = |rules: &[Rule], to: Action| rules.iter().any(|rule| rule.action == to);
     let mut filters = Vec::new();
     for (attach, rules) in HOOKS.into_iter().zip([one, two]) {
-        filters.extend(levels(rules).into_iter().map(|at| (attach, ChainId::ZERO, at)));
-        if goes_deep(rules) {
-            let catch_all =
-                Rule { protocol: EtherType::ALL, address: Masked::new(0, 0), action: Action::PASS };
-            let mut total: Vec<_> = deep.iter().filter(|r| !r.selects_like(&catch_all)).collect();
-            total.push(&catch_all);
-            let total: Vec<Rule> = total.into_iter().cloned().collect();
-            filters.extend(levels(&total).into_iter().map(|at| (attach, DEEP(), at)));
+        let mut put = |chain: ChainId, rules: &[Rule]| {
+            filters.extend(levels(rules).into_iter().map(|at| (attach, chain, at)));
+        };
+        put(ChainId::ZERO, rules);
+        if goes(rules, goto()) {
+            put(numbers[0], &total(deep));
+            if goes(deep, goto_deeper()) {
+                put(numbers[1], &total(deeper));
+            }
         }
     }
-    number(filters)
+    let named = filters.into_iter().map(|(attach, chain, (depth, rule))| {
+        let action = match rule.action {
+            Action::Gact(Gact::Goto(to)) if to == DEEP => Action::Gact(Gact::Goto(numbers[0])),
+            Action::Gact(Gact::Goto(_)) => Action::Gact(Gact::Goto(numbers[1])),
+            other => other,
+        };
+        (attach, chain, (depth, Rule { action, ..rule }))
+    });
+    number(named.collect())
 }
 
-#[expect(non_snake_case, reason = "a constant, but for its checked constructor")]
-pub(super) fn DEEP() -> ChainId {
-    ChainId::new(5).unwrap()
+/// The rules and a catch-all that passes.
+fn total(rules: &[Rule]) -> Vec<Rule> {
+    let catch_all =
+        Rule { protocol: EtherType::ALL, address: Masked::new(0, 0), action: Action::PASS };
+    let others = rules.iter().filter(|rule| !rule.selects_like(&catch_all)).cloned();
+    others.chain([catch_all.clone()]).collect()
 }
+
+/// What `goto` and `goto_deeper` name until a plan numbers its chains.
+const DEEP: ChainId = ChainId::ZERO;
 
 pub(super) fn goto() -> Action {
-    Action::Gact(Gact::Goto(DEEP()))
+    Action::Gact(Gact::Goto(DEEP))
+}
+
+pub(super) fn goto_deeper() -> Action {
+    Action::Gact(Gact::Goto(ChainId::new(1).unwrap()))
+}
+
+/// The rules of a chain behind chain 0: they lead to the last one, if anywhere.
+pub(super) fn only_to_deeper(mut rules: Vec<Rule>) -> Vec<Rule> {
+    let gotos = rules.iter_mut().filter(|rule| rule.action == goto());
+    gotos.for_each(|rule| rule.action = goto_deeper());
+    rules
+}
+
+/// The rules of the last chain.
+pub(super) fn flat_rules(rules: Vec<Rule>) -> Vec<Rule> {
+    rules.into_iter().filter(|rule| rule.action != goto()).collect()
 }
 
 /// How deep under overlapping rules a rule is, and its protocol: one level each.
@@ -208,10 +242,9 @@ pub(super) fn some_rules(most: usize) -> impl Strategy<Value = Vec<Rule>> {
 }
 
 pub(super) fn a_world() -> impl Strategy<Value = World> {
-    let deep = some_rules(4).prop_map(|rules| {
-        rules.into_iter().filter(|rule| rule.action != goto()).collect::<Vec<_>>()
-    });
-    (some_rules(7), some_rules(4), deep)
+    let (deep, deeper) =
+        (some_rules(4).prop_map(only_to_deeper), some_rules(3).prop_map(flat_rules));
+    (some_rules(7), some_rules(4), deep, deeper)
 }
 
 /// Two rulesets, where the second is the first after a few edits, as rulesets change in life.

@@ -10,7 +10,7 @@ use super::super::world::*;
 use super::*;
 
 const DEVICES: [IfIndex; 2] = [IfIndex(1), IfIndex(2)];
-const ROOM: PrioRoom = PrioRoom { highest: Prio::MAX };
+const ROOM: PrioRoom = PrioRoom { highest: Prio::MAX, free_chains: true };
 
 fn hooks() -> BTreeSet<Attach> {
     HOOKS.into_iter().collect()
@@ -141,15 +141,15 @@ proptest! {
 }
 
 /// The same without later chains.
-fn flat((mut one, mut two, deep): World) -> World {
+fn flat((mut one, mut two, deep, deeper): World) -> World {
     for rule in one.iter_mut().chain(&mut two).filter(|rule| rule.action == goto()) {
         rule.action = Action::PASS;
     }
-    (one, two, deep)
+    (one, two, deep, deeper)
 }
 
 fn one_port(rules: &[Rule]) -> Filters {
-    compile(&(rules.to_vec(), Vec::new(), Vec::new()))
+    compile(&(rules.to_vec(), Vec::new(), Vec::new(), Vec::new()))
 }
 
 #[test]
@@ -200,7 +200,7 @@ fn filters_of_others_stay_and_are_reported() {
 fn a_port_that_is_gone_holds_up_no_other() {
     let mut fake = node(FakeCard::new());
     fake.remove_device(DEVICES[0]);
-    let wanted = compile(&(vec![to(1, 0, 1)], vec![to(2, 0, 1)], Vec::new()));
+    let wanted = compile(&(vec![to(1, 0, 1)], vec![to(2, 0, 1)], Vec::new(), Vec::new()));
     let (fake, settled) = settle(fake, &wanted);
     assert_eq!(settled.placed.filters.len(), 1);
     assert_eq!(fake.filters().count(), 1);
