@@ -24,7 +24,7 @@ const REMOTE_OUTPUT: usize = 32;
 const LOCAL_OUTPUT: usize = 33;
 
 /// A bridge with about so many rules and exactly so many local pods.
-pub fn node(rules: usize, local: usize) -> (Ruleset, PortMap) {
+pub(crate) fn node(rules: usize, local: usize) -> (Ruleset, PortMap) {
     let remote = rules.saturating_sub(local * RULES_OF_A_PORT + NODES + 40) / RULES_OF_A_POD;
     let mut text = String::new();
     shared(&mut text);
