@@ -54,6 +54,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_key_is_in_the_reference() {
+        let reference = include_str!("../README.md");
+        for key in KEYS {
+            assert!(
+                reference.contains(&format!("| `{}` |", key.name)),
+                "README.md says nothing of {}",
+                key.name
+            );
+        }
+    }
+
+    #[test]
     fn every_key_is_in_it_with_its_sentence() {
         let schema = schema();
         for key in KEYS {

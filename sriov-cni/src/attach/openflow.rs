@@ -66,7 +66,7 @@ pub(crate) struct OpenFlow {
 
 /// What went wrong between us and the bridge.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum OpenFlowError {
+pub enum OpenFlowError {
     /// The socket failed.
     #[error("bridge socket {socket}: {source}; ovs-vswitchd must run and have the bridge", socket = socket.display())]
     Io {

@@ -503,9 +503,7 @@ impl OvsPort {
         let marked = [Condition::includes("external_ids", self.mark())];
         let mut transaction = Transaction::on(OPEN_VSWITCH);
         for port in ports {
-            let on = [Condition::includes("ports", port.to_json())];
-            transaction =
-                transaction.mutate("Bridge", &on, "ports", Mutator::Delete, port.to_json());
+            transaction = leave(transaction, port);
         }
         let transaction = transaction.delete("QoS", &marked).delete("Queue", &marked);
         let transaction =
@@ -545,6 +543,14 @@ impl OvsPort {
             error: interface["error"].as_str().unwrap_or("it has no port number").to_owned(),
         })
     }
+}
+
+/// Off its bridge, and without its QoS: rows that are referred to cannot be deleted, also by one that is about to go.
+pub(super) fn leave(transaction: Transaction, port: &Uuid) -> Transaction {
+    let on = [Condition::includes("ports", port.to_json())];
+    transaction
+        .update("Port", &[Condition::row(port)], columns([("qos", set::<Value>([]))]))
+        .mutate("Bridge", &on, "ports", Mutator::Delete, port.to_json())
 }
 
 fn mirror_columns(ingress: bool, egress: bool) -> impl Iterator<Item = &'static str> {

@@ -11,6 +11,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use switchdev::PciAddress;
 use tc_filter::Mac;
 
 use super::complement::{Prefix, complement};
@@ -20,7 +21,7 @@ use super::openflow::{
 
 /// Above all rules of any pipeline.
 const PRIORITY: u16 = u16::MAX;
-/// The first two bytes of our cookies; the other six are the pod's MAC address.
+/// The first two bytes of our cookies; the others are the VF's PCI address, which only one port at a time can have.
 const COOKIE_MARK: u64 = 0x4c52 << 48;
 
 const ETH_IPV4: u128 = 0x0800;
@@ -32,6 +33,8 @@ const ETH_IPV6: u128 = 0x86dd;
 pub struct PortRules {
     /// The bridge's management socket.
     pub socket: PathBuf,
+    /// The VF.
+    pub vf: String,
     /// The pod's MAC address.
     pub mac: String,
     /// The pod may also only use its own IP addresses.
@@ -41,20 +44,31 @@ pub struct PortRules {
 impl PortRules {
     /// The rules for a port on a bridge whose database is at `database`.
     #[must_use]
-    pub fn new(database: &Path, bridge: &str, mac: Mac, addresses: bool) -> Self {
+    pub fn new(database: &Path, bridge: &str, vf: PciAddress, mac: Mac, addresses: bool) -> Self {
         let directory = database.parent().unwrap_or_else(|| Path::new("/"));
-        Self { socket: directory.join(format!("{bridge}.mgmt")), mac: mac.to_string(), addresses }
+        Self {
+            socket: directory.join(format!("{bridge}.mgmt")),
+            vf: vf.to_string(),
+            mac: mac.to_string(),
+            addresses,
+        }
     }
 
     /// Puts them in, for the port with this number and a pod with these addresses.
-    pub(crate) fn install(&self, port: u16, pod: &[IpAddr]) -> Result<usize, OpenFlowError> {
+    ///
+    /// # Errors
+    /// The bridge refused, or cannot be reached.
+    pub fn install(&self, port: u16, pod: &[IpAddr]) -> Result<usize, OpenFlowError> {
         let rules = self.drops(port, pod);
         OpenFlow::connect(&self.socket)?.add_drops(self.cookie(), PRIORITY, &rules)?;
         Ok(rules.len())
     }
 
     /// Takes them out. A bridge that is gone has none.
-    pub(crate) fn remove(&self) -> Result<(), OpenFlowError> {
+    ///
+    /// # Errors
+    /// As [`PortRules::install`].
+    pub fn remove(&self) -> Result<(), OpenFlowError> {
         if !self.socket.exists() {
             return Ok(());
         }
@@ -62,7 +76,10 @@ impl PortRules {
     }
 
     /// How many there are.
-    pub(crate) fn count(&self) -> Result<u32, OpenFlowError> {
+    ///
+    /// # Errors
+    /// As [`PortRules::install`].
+    pub fn count(&self) -> Result<u32, OpenFlowError> {
         OpenFlow::connect(&self.socket)?.count(self.cookie())
     }
 
@@ -72,7 +89,8 @@ impl PortRules {
     }
 
     fn cookie(&self) -> u64 {
-        COOKIE_MARK | u64::try_from(self.mac_bits()).unwrap_or_default()
+        let digits: String = self.vf.chars().filter(char::is_ascii_hexdigit).collect();
+        COOKIE_MARK | u64::from_str_radix(&digits, 16).unwrap_or_default()
     }
 
     fn drops(&self, port: u16, pod: &[IpAddr]) -> Vec<Vec<Match>> {
@@ -127,7 +145,13 @@ mod tests {
     use super::*;
 
     fn rules(addresses: bool) -> PortRules {
-        PortRules::new(Path::new("/run/ovs/db.sock"), "br0", Mac([2, 0, 0, 0, 0, 1]), addresses)
+        PortRules::new(
+            Path::new("/run/ovs/db.sock"),
+            "br0",
+            "0000:01:10.0".parse().unwrap(),
+            Mac([2, 0, 0, 0, 0, 1]),
+            addresses,
+        )
     }
 
     /// Whether a rule takes a packet with these values, as far as it asks.
@@ -182,8 +206,8 @@ mod tests {
     }
 
     #[test]
-    fn rules_are_known_by_the_pods_mac_address() {
-        assert_eq!(rules(false).cookie(), 0x4c52_0200_0000_0001);
+    fn rules_are_known_by_the_vf() {
+        assert_eq!(rules(false).cookie(), 0x4c52_0000_0000_1100);
         assert_eq!(rules(false).socket, Path::new("/run/ovs/br0.mgmt"));
     }
 }

@@ -3,29 +3,67 @@
 use std::collections::BTreeSet;
 
 use ovsdb_client::value::{Uuid, key, map};
-use ovsdb_client::{Client, Condition, Mutator, OPEN_VSWITCH, OvsdbError, Remote, Transaction};
+use ovsdb_client::{Client, Condition, OPEN_VSWITCH, OvsdbError, Remote, Transaction};
 use serde_json::Value;
 use switchdev::ledger::Entry;
+use tc_filter::Mac;
 
-use super::ovs::OWNER;
+use super::ovs::{OWNER, leave};
+use super::rules::PortRules;
 
 /// Removes them from the node's own database, and says which. Where no OVS runs there are none.
 pub(crate) fn sweep(entries: &[Entry]) -> Result<Vec<String>, OvsdbError> {
-    let remote = Remote::default_socket();
-    let mut client = match Client::connect(&remote) {
+    let known: BTreeSet<(&str, &str)> = entries.iter().filter_map(holder).collect();
+    remove_all(&Remote::default_socket(), &[("owner", OWNER)], |port| !is_known(port, &known))
+}
+
+/// Removes the ports of one attachment, whose entry is not there any more.
+pub(crate) fn remove_of(
+    remote: &Remote,
+    container: &str,
+    ifname: &str,
+) -> Result<Vec<String>, OvsdbError> {
+    remove_all(remote, &[("owner", OWNER), ("contId", container), ("contIface", ifname)], |_| true)
+}
+
+fn remove_all(
+    remote: &Remote,
+    marks: &[(&str, &str)],
+    unwanted: impl Fn(&Value) -> bool,
+) -> Result<Vec<String>, OvsdbError> {
+    let mut client = match Client::connect(remote) {
         Err(OvsdbError::Connect { .. }) => return Ok(Vec::new()),
         client => client?,
     };
-    let known: BTreeSet<(&str, &str)> = entries.iter().filter_map(holder).collect();
-    let ours = [Condition::includes("external_ids", map([("owner", OWNER)]))];
+    let ours = [Condition::includes("external_ids", map(marks.iter().copied()))];
     let ports =
         Transaction::on(OPEN_VSWITCH).select("Port", &ours, &["_uuid", "name", "external_ids"]);
     let ports = client.transact(&ports)?;
     let mut swept = Vec::new();
-    for port in ports.rows(0).iter().filter(|port| !is_known(port, &known)) {
+    for port in ports.rows(0).iter().filter(|port| unwanted(port)) {
+        remove_rules(&mut client, remote, port)?;
         swept.extend(remove(&mut client, port)?);
     }
     Ok(swept)
+}
+
+/// The rules go before the port, for its number may be given to another.
+fn remove_rules(client: &mut Client, remote: &Remote, port: &Value) -> Result<(), OvsdbError> {
+    let (Remote::Unix(database), Some(uuid)) = (remote, Uuid::from_json(&port["_uuid"])) else {
+        return Ok(());
+    };
+    let looked = client.transact(
+        &Transaction::on(OPEN_VSWITCH)
+            .select("Interface", &[Condition::is("name", port["name"].clone())], &["external_ids"])
+            .select("Bridge", &[Condition::includes("ports", uuid.to_json())], &["name"]),
+    )?;
+    let (interface, bridge) = (looked.rows(0).first(), looked.rows(1).first());
+    let vf = interface.and_then(|row| key(&row["external_ids"], "vf-pci")?.parse().ok());
+    if let (Some(vf), Some(bridge)) = (vf, bridge.and_then(|row| row["name"].as_str())) {
+        // A switch that is down has no rules to remove.
+        let _ = PortRules::new(database, bridge, vf, Mac([0; 6]), false).remove();
+    }
+    Ok(())
 }
 
 fn holder(entry: &Entry) -> Option<(&str, &str)> {
@@ -40,15 +78,12 @@ fn is_known(port: &Value, known: &BTreeSet<(&str, &str)>) -> bool {
 
 fn remove(client: &mut Client, port: &Value) -> Result<Option<String>, OvsdbError> {
     let Some(uuid) = Uuid::from_json(&port["_uuid"]) else { return Ok(None) };
-    let on = [Condition::includes("ports", uuid.to_json())];
     let marks = ["owner", "contId", "contIface"];
     let mark =
         map(marks.into_iter().filter_map(|name| Some((name, key(&port["external_ids"], name)?))));
     let marked = [Condition::includes("external_ids", mark)];
-    let transaction = Transaction::on(OPEN_VSWITCH)
-        .mutate("Bridge", &on, "ports", Mutator::Delete, uuid.to_json())
-        .delete("QoS", &marked)
-        .delete("Queue", &marked);
+    let transaction =
+        leave(Transaction::on(OPEN_VSWITCH), &uuid).delete("QoS", &marked).delete("Queue", &marked);
     client.transact(&transaction)?;
     let id = |name| key(&port["external_ids"], name).unwrap_or("?").to_owned();
     let name = port["name"].as_str().unwrap_or_default();

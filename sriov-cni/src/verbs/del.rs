@@ -5,6 +5,7 @@ use switchdev::binding::{ReleaseError, Released};
 use switchdev::ledger::LedgerError;
 
 use super::{Job, plan};
+use crate::attach::remove_of;
 use crate::log::Level;
 use crate::protocol::{Attachment, CniError, Code};
 
@@ -31,6 +32,12 @@ fn release(job: &mut Job<'_>, vf: PciAddress, attachment: &Attachment) -> Result
 fn without_entry(job: &mut Job<'_>, attachment: &Attachment) -> Result<(), CniError> {
     if let Some(delegate) = plan::delegate(job.conf, job.call, attachment) {
         delegate.release().map_err(|error| CniError::new(Code::Io, error))?;
+    }
+    if let Some(bridge) = &job.conf.bridge {
+        let removed = remove_of(&bridge.socket, &attachment.container, &attachment.ifname);
+        for what in removed.map_err(|error| CniError::new(Code::TryAgainLater, error))? {
+            job.log.line(Level::Warning, what);
+        }
     }
     if let Some(vf) = job.conf.device {
         release(job, vf, attachment)?;

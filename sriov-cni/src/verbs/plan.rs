@@ -165,8 +165,15 @@ fn on_bridge(
         BridgeKind::Ovs => {
             let mut port = OvsPort::new(bridge, &representor.name, tagging(conf, bridge));
             name_ids(&mut port, call, attachment, pod_mac(conf, observed));
+            port.interface_ids.push(("vf-pci".to_owned(), observed.vf.to_string()));
             let rules = held.map(|mac| {
-                PortRules::new(port.database_path(), &bridge.name, mac, conf.port_security)
+                PortRules::new(
+                    port.database_path(),
+                    &bridge.name,
+                    observed.vf,
+                    mac,
+                    conf.port_security,
+                )
             });
             let rules = rules.map(Step::PortRules);
             std::iter::once(Step::OvsPort(Box::new(port))).chain(rules).collect()

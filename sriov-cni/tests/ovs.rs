@@ -1,0 +1,132 @@
+//! Ports and rules on a real Open vSwitch with a dummy datapath.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may")]
+
+#[path = "../../offload-agent/tests/private_ovs/mod.rs"]
+#[allow(dead_code, reason = "each test binary uses its part of this")]
+mod private_ovs;
+
+use std::net::IpAddr;
+
+use private_ovs::PrivateOvs;
+use sriov_cni::attach::{OWNER, OvsPort, PortRules, Tagging};
+use sriov_cni::conf::NetConf;
+
+/// A port `pod1` for this container, as a NetConf with these keys asks for it.
+fn port(ovs: &PrivateOvs, container: &str, more: serde_json::Value, tagging: Tagging) -> OvsPort {
+    let mut conf = serde_json::json!({"cniVersion": "1.1.0", "name": "n", "type": "sriov-cni", "bridge": "br0",
+        "interface_type": "dummy", "socket_file": format!("unix:{}", ovs.path("db.sock")),
+        "link_state_check_retries": 20, "link_state_check_interval": 500});
+    conf.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let conf = NetConf::read(conf.to_string().as_bytes(), None).unwrap();
+    let mut port = OvsPort::new(&conf.bridge.unwrap(), "pod1", tagging);
+    port.port_ids = [("owner", OWNER), ("contId", container), ("contIface", "net1")]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into();
+    port
+}
+
+/// All that a port may have added anywhere.
+fn everything(ovs: &PrivateOvs) -> String {
+    let tables = ["Port", "Interface", "QoS", "Queue", "Mirror"];
+    let columns = [
+        "name,tag,trunks,external_ids",
+        "name,external_ids",
+        "external_ids",
+        "external_ids",
+        "name,select_src_port,select_dst_port",
+    ];
+    let table =
+        |(table, columns): (&str, &str)| ovs.vsctl(&format!("--columns={columns} list {table}"));
+    let mut lines: Vec<String> = tables.into_iter().zip(columns).map(table).collect();
+    lines.sort();
+    lines.join("\n")
+}
+
+#[test]
+fn a_port_has_all_that_was_asked_for_and_leaves_nothing() {
+    let Some(ovs) = PrivateOvs::with_bridge() else { return };
+    ovs.vsctl("-- --id=@out get port p4 -- --id=@m create mirror name=m0 output-port=@out -- set bridge br0 mirrors=@m");
+    let before = everything(&ovs);
+    let more = serde_json::json!({"egress_rate": 20, "ingress_rate": 30, "ingress_burst": 1,
+        "mirrors": [{"name": "m0", "ingress": true, "egress": true}], "ofport_request": 42});
+    let port = port(&ovs, "c1", more, Tagging::Trunk(vec![5, 7]));
+    assert_eq!(port.attach().unwrap(), 42);
+    assert_eq!(port.attach().unwrap(), 42, "a second time changes nothing");
+    assert_eq!(ovs.vsctl("get port pod1 trunks vlan_mode").trim(), "[5, 7]\ntrunk");
+    assert_eq!(ovs.vsctl("get interface pod1 ingress_policing_rate").trim(), "20000");
+    assert!(ovs.vsctl("list qos").contains("max-rate=\"30000000\""));
+    assert_eq!(ovs.vsctl("get mirror m0 select_src_port select_dst_port").matches('[').count(), 2);
+    assert_ne!(ovs.vsctl("get mirror m0 select_src_port").trim(), "[]");
+    assert_eq!(port.check().unwrap(), None);
+    ovs.vsctl("set port pod1 trunks=5");
+    assert!(port.check().unwrap().unwrap().contains("port pod1: trunks is 5"));
+    port.detach().unwrap();
+    port.detach().unwrap();
+    assert!(port.check().unwrap().unwrap().contains("is no port of bridge br0"));
+    assert_eq!(everything(&ovs), before);
+}
+
+#[test]
+fn an_older_port_of_the_same_logical_port_makes_way() {
+    let Some(ovs) = PrivateOvs::with_bridge() else { return };
+    ovs.vsctl("set interface p1 external_ids:iface-id=lsp1");
+    let port = port(&ovs, "c1", serde_json::json!({"ovnPort": "lsp1"}), Tagging::All);
+    port.attach().unwrap();
+    assert_eq!(
+        ovs.vsctl("list-ports br0").split_whitespace().collect::<Vec<_>>(),
+        ["p2", "p3", "p4", "pod1"]
+    );
+    port.detach().unwrap();
+}
+
+#[test]
+fn anothers_port_is_left_alone() {
+    let Some(ovs) = PrivateOvs::with_bridge() else { return };
+    let first = port(&ovs, "c1", serde_json::json!({}), Tagging::Access(7));
+    first.attach().unwrap();
+    port(&ovs, "c2", serde_json::json!({}), Tagging::All).detach().unwrap();
+    assert_eq!(first.check().unwrap(), None, "another container's DEL took the port");
+    first.detach().unwrap();
+    ovs.vsctl("add-port br0 pod1 -- set interface pod1 type=dummy");
+    let error = first.attach().unwrap_err().to_string();
+    assert!(error.contains("already a port of bridge br0, and not one of ours"), "{error}");
+    first.detach().unwrap();
+    assert!(ovs.vsctl("list-ports br0").contains("pod1"), "somebody's port was taken off");
+}
+
+#[test]
+fn what_is_not_there_is_named_with_the_remedy() {
+    let Some(ovs) = PrivateOvs::with_bridge() else { return };
+    let error = |more| port(&ovs, "c1", more, Tagging::All).attach().unwrap_err().to_string();
+    assert!(error(serde_json::json!({"bridge": "br9"})).contains("there is no OVS bridge \"br9\""));
+    assert!(error(serde_json::json!({"bridge": "br9"})).ends_with("or name one of br0"));
+    let unknown = error(serde_json::json!({"mirrors": [{"name": "m9", "egress": true}]}));
+    assert!(unknown.contains("bridge br0 has no mirror \"m9\""), "{unknown}");
+}
+
+#[test]
+fn rules_come_are_counted_and_go() {
+    let Some(ovs) = PrivateOvs::with_bridge() else { return };
+    let database = ovs.database_socket();
+    let vf = "0000:01:10.0".parse().unwrap();
+    let mac = "02:00:00:00:00:01".parse().unwrap();
+    let pod: [IpAddr; 2] = ["10.0.0.5".parse().unwrap(), "fd00::5".parse().unwrap()];
+    let rules = PortRules::new(&database, "br0", vf, mac, true);
+    let before = ovs.ofctl(&["dump-flows", "br0", "--no-stats"]);
+    let installed = rules.install(1, &pod).unwrap();
+    assert_eq!(usize::try_from(rules.count().unwrap()).unwrap(), installed);
+    let flows = ovs.ofctl(&["dump-flows", "br0", "--no-stats"]);
+    assert!(
+        flows.contains("priority=65535,in_port=1,dl_src=02:00:00:00:00:00 actions=drop"),
+        "{flows}"
+    );
+    assert!(
+        flows.contains("priority=65535,arp,in_port=1,arp_spa=128.0.0.0/1 actions=drop"),
+        "{flows}"
+    );
+    rules.remove().unwrap();
+    assert_eq!(ovs.ofctl(&["dump-flows", "br0", "--no-stats"]), before);
+    let gone = PortRules::new(&database, "br9", vf, mac, false);
+    gone.remove().unwrap();
+}
