@@ -21,7 +21,9 @@ mod walk;
 use std::collections::BTreeMap;
 
 use crate::capabilities::Capabilities;
-use crate::openflow::{BridgeName, Group, GroupId, Meter, MeterId, Ruleset, TunnelOption};
+use crate::openflow::{
+    Action, BridgeName, Field, Group, GroupId, Match, Meter, MeterId, Ruleset, TunnelOption,
+};
 use crate::plan::Plan;
 use crate::ports::{BridgePorts, Port, PortMap};
 use ir::{FlowerProgram, PortRef, Program, Rules};
@@ -56,6 +58,8 @@ pub struct Input<'a> {
     ruleset: &'a Ruleset,
     /// The bridges by number.
     bridges: Vec<&'a BridgeName>,
+    tracks: bool,
+    has_ipv6: bool,
 }
 
 impl<'a> Input<'a> {
@@ -69,7 +73,10 @@ impl<'a> Input<'a> {
             ports.bridges.keys().chain(ruleset.bridges.keys()).collect();
         bridges.sort_unstable();
         bridges.dedup();
-        Input { rules: Rules::of(ruleset), ports, capabilities, ruleset, bridges }
+        let rules = Rules::of(ruleset);
+        let tracks = rules.iter().any(|(_, _, rule)| rule.actions.iter().any(recirculates));
+        let has_ipv6 = rules.iter().any(|(_, _, rule)| asks_ipv6(&rule.match_));
+        Input { rules, ports, capabilities, ruleset, bridges, tracks, has_ipv6 }
     }
 
     /// A bridge's place among all bridges.
@@ -102,11 +109,34 @@ impl<'a> Input<'a> {
         self.ruleset.bridges.get(self.bridge(bridge)?)?.meters.get(&id)
     }
 
+    /// Whether some rule looks at packets again after connection tracking.
+    pub fn tracks(&self) -> bool {
+        self.tracks
+    }
+
+    /// Whether some rule asks for an IPv6 address that is neither link-local nor a group's.
+    pub fn has_ipv6(&self) -> bool {
+        self.has_ipv6
+    }
+
     /// The tunnel options that a bridge's fields stand for.
     pub fn tunnel_options(&self, bridge: u16) -> BTreeMap<u8, TunnelOption> {
         let rules = self.bridge(bridge).and_then(|name| self.ruleset.bridges.get(name));
         rules.map(|rules| rules.tunnel_options.clone()).unwrap_or_default()
     }
+}
+
+fn recirculates(action: &Action) -> bool {
+    matches!(action, Action::Ct(ct) if ct.table.is_some())
+}
+
+fn asks_ipv6(takes: &Match) -> bool {
+    const GLOBAL: u128 = 0xe000 << 112;
+    let asked = [Field::Ipv6Src, Field::Ipv6Dst].into_iter().filter_map(|field| takes.get(field));
+    asked.into_iter().any(|address| {
+        let first = address.value & GLOBAL;
+        address.mask & GLOBAL == GLOBAL && first != GLOBAL
+    })
 }
 
 /// The passes, in order; tests stop after one of them.

@@ -122,6 +122,8 @@ pub enum Reason {
     Learning,
     /// `NORMAL` floods it.
     Flood,
+    /// Copies of the packet go through the tables.
+    Copies,
     /// A meter that `action police` cannot stand for.
     Meter(&'static str),
     /// Packets that would have to come back to OVS after a translation, and cannot be told before it.
@@ -186,6 +188,7 @@ impl Reason {
             Reason::Budget => "budget",
             Reason::Learning => "learning",
             Reason::Flood => "flood",
+            Reason::Copies => "copies",
             Reason::Meter(_) => "meter",
             Reason::NoWayBack => "no_way_back",
         }
@@ -294,6 +297,7 @@ impl fmt::Display for Reason {
             Reason::Budget => f.write_str("the card has no more tables"),
             Reason::Learning => f.write_str("OVS learns an address from it"),
             Reason::Flood => f.write_str("NORMAL floods what is for an address it does not know"),
+            Reason::Copies => f.write_str("copies of the packet go through the tables, each its own way"),
             Reason::Meter(why) => write!(f, "the meter {why}"),
             Reason::NoWayBack => f.write_str("some of its packets could not go back to OVS after an address translation"),
         }

@@ -10,16 +10,17 @@ use std::net::IpAddr;
 use super::reach;
 use super::unfold::{Root, unfold};
 use crate::compile::Input;
-use crate::compile::ir::{Ingress, Program, RuleId, Settled};
+use crate::compile::ir::{Ingress, Program, RuleId, Settled, both};
 use crate::compile::verdict::Reason;
 use crate::compile::walk::Explorer;
 use crate::compile::walk::state::{Origin, State};
-use crate::openflow::{BridgeName, Field, Match, OfPort};
+use crate::openflow::{BridgeName, Field, Match, OfPort, VLAN_PRESENT};
 use crate::ports::{BridgePorts, Port, PortKind, Tunnel, TunnelEnd, TunnelKey};
 
 pub(in crate::compile) fn run(input: &Input<'_>) -> Program {
     let mut program = Program::default();
     let mut explorer = Explorer::new(input);
+    let kinds = kinds(input);
     let mut devices: Vec<(Ingress, Vec<Root>)> = Vec::new();
     let mut unseen: Vec<(Ingress, Reason, BTreeSet<RuleId>)> = Vec::new();
     for (ingress, ports) in arrivals(input) {
@@ -28,14 +29,19 @@ pub(in crate::compile) fn run(input: &Input<'_>) -> Program {
             let at = Ingress { port: number, ..ingress.clone() };
             let bridge = input.bridge_number(&at.bridge);
             let Some((takes, state)) = start(number, port, input) else { continue };
-            let tail = explorer.enter(bridge, state.clone());
-            match unfit(port, input.ports.bridges.get(&at.bridge)) {
-                None => roots.push(Root { takes, state, tail }),
-                Some(why) => {
-                    let reason = Reason::Ingress { port: port.name.clone(), why };
-                    unseen.push((at.clone(), reason.clone(), explorer.rules_of(&tail)));
-                    program.idle.insert(at, reason);
-                }
+            if let Some(why) = unfit(port, input.ports.bridges.get(&at.bridge)) {
+                let reason = Reason::Ingress { port: port.name.clone(), why };
+                let rules = seen_by(&mut explorer, bridge, &state);
+                unseen.push((at.clone(), reason.clone(), rules));
+                program.idle.insert(at, reason);
+                continue;
+            }
+            for kind in &kinds {
+                let mut state = state.clone();
+                state.learn(kind);
+                let Some(takes) = both(&takes, kind) else { continue };
+                let tail = explorer.enter(bridge, state.clone());
+                roots.push(Root { takes, state, tail });
             }
         }
         if !roots.is_empty() {
@@ -49,6 +55,45 @@ pub(in crate::compile) fn run(input: &Input<'_>) -> Program {
     }
     settle(&mut program, input, &unseen);
     program
+}
+
+/// The kinds of packets that are walked on their own.
+///
+/// Where connections are tracked, only whole unicast packets of TCP and UDP can be finished in hardware; what is known of
+/// them from the start answers most questions of such a pipeline, and everything else stays in OVS without one.
+fn kinds(input: &Input<'_>) -> Vec<Match> {
+    if !input.tracks() {
+        return vec![Match::any()];
+    }
+    let families = [IPV4, IPV6].into_iter().filter(|family| *family == IPV4 || input.has_ipv6());
+    let mut kinds = Vec::new();
+    for family in families {
+        for protocol in [TCP, UDP] {
+            for tag in [0, u128::from(VLAN_PRESENT)] {
+                let kind = Match::any()
+                    .with(Field::EthType, family)
+                    .with(Field::NwProto, protocol)
+                    .with(Field::IpFrag, 0)
+                    .with_masked(Field::EthDst, 0, MULTICAST)
+                    .with_masked(Field::VlanTci, tag, VLAN_PRESENT.into());
+                kinds.push(kind);
+            }
+        }
+    }
+    kinds
+}
+
+const IPV4: u128 = 0x0800;
+const IPV6: u128 = 0x86dd;
+const TCP: u128 = 6;
+const UDP: u128 = 17;
+/// The bit of an address that is for many.
+const MULTICAST: u128 = 0x0100_0000_0000;
+
+/// The rules that packets of a port without filters may go by. In a pipeline that tracks, they are too many to tell.
+fn seen_by(explorer: &mut Explorer<'_>, bridge: u16, state: &State) -> BTreeSet<RuleId> {
+    let tail = explorer.enter_shallow(bridge, state.clone());
+    explorer.rules_of(&tail)
 }
 
 /// The devices of the bridges, each with its ports.

@@ -31,6 +31,7 @@ pub(super) fn the_rest(input: &Input<'_>, seen: &BTreeSet<RuleId>) -> Vec<Settle
             let reason = match (leads, table.over(rule)) {
                 (false, _) => Reason::UnreachableTable(rule.table),
                 (true, Some(higher)) => Reason::Hidden(higher),
+                (true, None) if input.tracks() => Reason::NotTracked,
                 (true, None) => Reason::NeverMatches,
             };
             settled.push(Settled { rule: id, ingress: None, reason });

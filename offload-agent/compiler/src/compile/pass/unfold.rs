@@ -32,7 +32,7 @@ use crate::ports::{Port, PortKind, TunnelKey};
 /// A question with fewer ends is written out wherever it is asked.
 const WORTH_A_CHAIN: usize = 12;
 /// More entries than this for one port, and the rest stays in OVS.
-const MOST_ENTRIES: usize = 200_000;
+const MOST_ENTRIES: usize = 20_000;
 
 /// One way that packets come in by a device.
 pub(in crate::compile) struct Root {
@@ -177,6 +177,9 @@ impl<'a> Unfold<'a> {
 
     fn ask(&mut self, way: Way, id: NodeId) {
         let Some(node) = self.graph.node(id) else { return };
+        if self.entries > MOST_ENTRIES {
+            return self.entry(way, Does::Ovs(Reason::TooDeep));
+        }
         for edge in &node.edges {
             self.edge(way.clone(), edge);
         }
@@ -214,6 +217,9 @@ impl<'a> Unfold<'a> {
 
     fn follow(&mut self, mut way: Way, tail: &'a Tail) {
         way.by(&tail.rules);
+        if self.entries > MOST_ENTRIES {
+            return self.entry(way, Does::Ovs(Reason::TooDeep));
+        }
         self.perform(&mut way, &tail.ops);
         match &tail.end {
             End::Done => self.finish(way),
@@ -410,7 +416,6 @@ impl<'a> Unfold<'a> {
 
     fn entry(&mut self, way: Way, does: Does) {
         self.entries += 1;
-        let does = if self.entries > MOST_ENTRIES { Does::Ovs(Reason::TooDeep) } else { does };
         let entry = Entry { trail: way.trail, takes: way.takes, does };
         if let Some(chain) = self.chains.get_mut(way.chain) {
             chain.entries.push(entry);

@@ -45,8 +45,11 @@ impl<'a> Explorer<'a> {
         if resubmit.ct {
             return Then::End(End::Ovs(Reason::Action("resubmit with ct")));
         }
-        walk.is_last();
+        let last = walk.is_last();
         let table = resubmit.table.unwrap_or(table);
+        if !last && walk.floods(table) {
+            return Then::End(End::Ovs(Reason::Copies));
+        }
         let overrides = resubmit.in_port.map(as_port).unwrap_or_default();
         self.look_up(walk, Lookup { table, overrides })
     }

@@ -19,7 +19,7 @@ const MAX_TABLES: u16 = 500;
 /// So many questions may depend on each other.
 const MAX_DEPTH: u16 = 96;
 /// So many questions are worth asking for all ports together; what is behind them stays in OVS.
-const MAX_NODES: usize = 400_000;
+const MAX_NODES: usize = 40_000;
 
 /// Walks packets through the tables, and remembers where it has been.
 pub(in crate::compile) struct Explorer<'a> {
@@ -128,6 +128,17 @@ impl<'a> Walk<'a> {
         idle
     }
 
+    /// Whether what is left to do sends more copies through the pipeline, or out of it. Every copy asks its own questions,
+    /// so the ways multiply: that is flooding, and OVS's.
+    pub(super) fn floods(&self, table: TableId) -> bool {
+        let Some(frame) = self.frames.last() else { return false };
+        frame.rest.iter().any(|action| match action {
+            Action::Resubmit(again) => again.table == Some(table),
+            Action::Output(_) | Action::Clone(_) | Action::Group(_) => true,
+            _ => false,
+        })
+    }
+
     pub(super) fn stop(&mut self) {
         self.frames.clear();
     }
@@ -175,6 +186,15 @@ impl<'a> Explorer<'a> {
     /// What becomes of the packets of a state that come in at the first table of a bridge.
     pub(in crate::compile) fn enter(&mut self, bridge: u16, state: State) -> Tail {
         self.start(Walk::new(bridge, state), Lookup::plain(TableId(0)))
+    }
+
+    /// The same for a port that gets no filters: where a pipeline tracks connections, only its first rules.
+    pub(in crate::compile) fn enter_shallow(&mut self, bridge: u16, state: State) -> Tail {
+        let mut walk = Walk::new(bridge, state);
+        if self.input.tracks() {
+            walk.depth = MAX_DEPTH;
+        }
+        self.start(walk, Lookup::plain(TableId(0)))
     }
 
     /// All rules that packets may go by behind a tail.
@@ -259,7 +279,7 @@ impl<'a> Explorer<'a> {
         }
         let edges = self.edges(walk, &at, found);
         let node = self.graph.add(edges, reads);
-        let reads = self.graph.reads_of(node).clone();
+        let reads = self.graph.reads_of(node).widened();
         let excerpt = reads.of(&walk.state);
         let known = self.known.entry(place).or_default();
         match known.iter_mut().find(|(other, _)| *other == reads) {
