@@ -229,6 +229,27 @@ fn the_summary_says_what_the_card_needs() {
 }
 
 #[test]
+fn a_packet_is_followed_through_rules_and_filters() {
+    let offloaded = with(&["--explain-packet", "ip,in_port=np0r0,dl_dst=02:00:00:00:00:03"]);
+    assert!(
+        offloaded.contains("br0 priority=50,in_port=2,dl_dst=02:00:00:00:00:03 actions=output:3"),
+        "{offloaded}"
+    );
+    assert!(offloaded.contains("filter add dev np0r0 ingress chain 0"), "{offloaded}");
+    assert_eq!(offloaded.matches("=> it leaves by np0r1 of br0").count(), 2, "{offloaded}");
+    assert!(offloaded.ends_with("\nthe same end\n"), "{offloaded}");
+    let told = with(&["--explain-packet", "tcp,in_port=3,tp_dst=80,dl_dst=02:00:00:00:00:09"]);
+    assert!(told.contains("=> only OVS can do it: a controller is told"), "{told}");
+    assert!(told.contains("=> it reaches OVS as it came"), "{told}");
+    let both = both();
+    let mut arguments: Vec<&str> = both.iter().map(String::as_str).collect();
+    arguments.extend(["--explain-packet", "tcp,tp_dst=80"]);
+    let error = compile(&arguments, "");
+    assert_eq!(error.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&error.stderr).contains("in_port=NUMBER"));
+}
+
+#[test]
 fn only_the_devices_that_are_named_sit_on_the_card() {
     let text = with(&["--card", "np0", "--output", "tc"]);
     assert!(text.lines().all(|line| line.contains("add dev np0 ingress")), "{text}");

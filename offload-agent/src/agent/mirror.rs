@@ -23,6 +23,8 @@ use crate::reconcile::{self, Filters, PrioRoom, ReconcileError, Refusals, Settle
 
 /// The kernel numbers filters without a prio from 0xc000 downwards (`tcf_auto_prio`); we stay below.
 const HIGHEST_PRIO: u16 = 0xbfff;
+/// A card with fewer chains has none to spare for an update.
+const MANY_CHAINS: u32 = 1024;
 /// After so long a refused filter is tried once more: the card may have room by now.
 const RETRY_REFUSED: Duration = Duration::from_secs(60);
 
@@ -148,7 +150,7 @@ impl Mirror {
         let (devices, result) = match devices {
             Ok(devices) => {
                 self.forget_refusals(&offload);
-                let result = self.reconcile(&compiled, &devices, wanted.policy);
+                let result = self.reconcile(&compiled, &devices, wanted);
                 (devices, result)
             }
             Err(error) => (Devices::default(), Err(error.into())),
@@ -170,13 +172,13 @@ impl Mirror {
         &mut self,
         compiled: &Compiled,
         devices: &Devices,
-        policy: HwPolicy,
+        asked: &Wanted,
     ) -> Result<Settled, MirrorError> {
-        let wanted = with_policy(&compiled.plan.filters, policy);
+        let wanted = with_policy(&compiled.plan.filters, asked.policy);
         self.hooks.extend(wanted.keys().map(|id| id.attach));
         self.prepare(&wanted, devices)?;
         let highest = Prio::new(HIGHEST_PRIO).unwrap_or(Prio::MAX);
-        let room = PrioRoom { highest, free_chains: true };
+        let room = PrioRoom { highest, free_chains: asked.capabilities.max_chains >= MANY_CHAINS };
         let settled =
             reconcile::reconcile(self.tc.as_mut(), &self.hooks, &wanted, &mut self.refusals, room)?;
         self.hooks.retain(|attach| is_there(*attach, devices));

@@ -2,8 +2,10 @@
 
 mod card;
 mod error;
+mod explain;
 mod needs;
 mod output;
+mod packet;
 mod ports;
 mod source;
 
@@ -58,6 +60,9 @@ Examples:
   offload-agent compile --ports db --flows br-int.flows --flows br-ex.flows \\
     --groups br-int.groups --fdb br-ex.fdb --output summary
 
+  offload-agent compile --flows flows --ports ports --ct-state est \\
+    --explain-packet 'tcp,in_port=np0r0,dl_dst=0a:00:00:00:00:02,nw_src=10.0.0.1,nw_dst=10.0.0.2,tp_dst=80'
+
 Exit codes:
   0  compiled; a rule that cannot be offloaded is an answer, not a failure
   1  the output could not be written
@@ -100,6 +105,13 @@ pub struct Args {
     /// Only what concerns packets that come in by this port.
     #[arg(long, value_name = "PORT")]
     pub from_port: Option<String>,
+    /// Instead of the output: what happens to this packet, step by step, by the rules and by the filters; written as for
+    /// `ofproto/trace`.
+    #[arg(long, value_name = "[BRIDGE ]FLOW", conflicts_with_all = ["output", "from_port"])]
+    pub explain_packet: Option<String>,
+    /// What connection tracking says of the explained packet.
+    #[arg(long, value_enum, default_value = "new", requires = "explain_packet")]
+    pub ct_state: explain::CtState,
 }
 
 /// What `compile` prints.
@@ -125,7 +137,15 @@ pub fn run(args: &Args) -> Result<Exit, CompileError> {
     let capabilities = read_capabilities(&args.capabilities)?;
     let from_port = args.from_port.as_deref().map(|port| find_port(port, &ports)).transpose()?;
     let names = device_names(&ports);
+    let asked = args.explain_packet.as_deref();
+    let asked = asked.map(|flow| explain::Asked::parse(flow, args.ct_state, &ports)).transpose()?;
     let compiled = flow_compiler::compile(&ruleset, &ports, &capabilities);
+    if let Some(asked) = asked {
+        let (ruleset, ports, compiled, devices) = (&ruleset, &ports, &compiled, &names);
+        let explanation = explain::Explanation { ruleset, ports, compiled, devices };
+        explanation.print(&asked, &mut std::io::stdout().lock()).map_err(CompileError::Write)?;
+        return Ok(Exit::Success);
+    }
     let shown = output::Shown::new(&compiled, &names, from_port);
     shown.print(args.output, &mut std::io::stdout().lock()).map_err(CompileError::Write)?;
     Ok(Exit::Success)

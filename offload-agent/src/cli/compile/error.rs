@@ -94,6 +94,17 @@ pub enum CompileError {
         /// What there is.
         known: String,
     },
+    /// The packet to explain cannot be understood.
+    #[error("--explain-packet: {0}")]
+    Packet(Box<ParseError>),
+    /// The packet to explain comes from no port.
+    #[error(
+        "--explain-packet: it must say by which port the packet comes in: in_port=NUMBER, or in_port=NAME"
+    )]
+    PacketFromNowhere,
+    /// There are several bridges, and the packet names none.
+    #[error("--explain-packet: in which bridge? write 'BRIDGE FLOW', as `ofproto/trace` takes it")]
+    PacketOfWhichBridge,
     /// Standard output is gone.
     #[error("standard output: {0}")]
     Write(std::io::Error),

@@ -1,0 +1,221 @@
+//! `--explain-packet`: what happens to one packet, step by step, by the rules and by the filters.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Write as _};
+use std::io::{self, Write};
+
+use clap::ValueEnum;
+use flow_compiler::Compiled;
+use flow_compiler::compile::interp::{
+    Connection, Conntrack, Delivery, Effects, Egress, Fate, Frame, Hop, Outcome, Packet, Parser,
+    State, World, openflow, outcomes, plan,
+};
+use flow_compiler::compile::ir::Ingress;
+use flow_compiler::openflow::text::parse_rules;
+use flow_compiler::openflow::{BridgeName, Field, OfPort, Ruleset};
+use flow_compiler::plan::Plan;
+use flow_compiler::ports::PortMap;
+use tc_filter::{Action, ChainId, CtZone, Filter, FilterId, IfIndex};
+
+use super::{CompileError, names, packet};
+
+/// How many tags OVS looks through, unless it is set otherwise.
+const VLAN_LIMIT: u8 = 1;
+
+/// What connection tracking says of the packet, in every zone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum CtState {
+    /// It begins a connection.
+    #[default]
+    New,
+    /// It belongs to one, in its direction.
+    Est,
+    /// It belongs to one, in the other direction.
+    Rpl,
+}
+
+impl CtState {
+    fn conntrack(self) -> Conntrack {
+        let state = match self {
+            CtState::New => return Conntrack::default(),
+            CtState::Est => State::Established,
+            CtState::Rpl => State::Reply,
+        };
+        let zones = (0..=u16::MAX)
+            .map(|zone| (CtZone(zone), Connection { state, ..Connection::default() }));
+        Conntrack { zones: zones.collect(), ..Conntrack::default() }
+    }
+}
+
+/// A packet that comes in by a port.
+#[derive(Debug)]
+pub(super) struct Asked {
+    ingress: Ingress,
+    packet: Packet,
+    conntrack: Conntrack,
+}
+
+impl Asked {
+    /// Reads `[BRIDGE ]FLOW`, as `ofproto/trace` has it.
+    pub(super) fn parse(text: &str, ct: CtState, ports: &PortMap) -> Result<Asked, CompileError> {
+        let (bridge, flow) = bridge_of(text, ports)?;
+        let rules = parse_rules(&format!("{flow} actions=drop"), &names(ports, &bridge));
+        let rules = rules.map_err(|problem| CompileError::Packet(Box::new(problem)))?;
+        let fields = rules.into_iter().next().map(|rule| rule.match_).unwrap_or_default();
+        let port = fields.exact(Field::InPort).or_else(|| fields.exact(Field::InPortOxm));
+        let port = port.and_then(|port| u16::try_from(port).ok()).map(OfPort);
+        let port = port.ok_or(CompileError::PacketFromNowhere)?;
+        let known = ports.port(&bridge, port).is_some();
+        let ingress = Ingress { bridge, port };
+        if !known {
+            return Err(CompileError::PacketFromNowhere);
+        }
+        let packet = Packet::from(packet::frame(&fields));
+        Ok(Asked { ingress, packet, conntrack: ct.conntrack() })
+    }
+}
+
+fn bridge_of<'a>(text: &'a str, ports: &PortMap) -> Result<(BridgeName, &'a str), CompileError> {
+    let named = text.split_once(' ').map(|(bridge, flow)| (BridgeName::from(bridge), flow));
+    if let Some((bridge, flow)) = named.filter(|(bridge, _)| ports.bridges.contains_key(bridge)) {
+        return Ok((bridge, flow));
+    }
+    let mut bridges = ports.bridges.keys();
+    match (bridges.next(), bridges.next()) {
+        (Some(only), None) => Ok((only.clone(), text)),
+        _ => Err(CompileError::PacketOfWhichBridge),
+    }
+}
+
+/// A node to explain a packet on.
+pub(super) struct Explanation<'a> {
+    pub(super) ruleset: &'a Ruleset,
+    pub(super) ports: &'a PortMap,
+    pub(super) compiled: &'a Compiled,
+    pub(super) devices: &'a BTreeMap<String, IfIndex>,
+}
+
+impl Explanation<'_> {
+    /// Prints both ways, and whether they lead to the same end.
+    pub(super) fn print(&self, asked: &Asked, to: &mut impl Write) -> io::Result<()> {
+        let mut world = World::new(self.ruleset, self.ports, VLAN_LIMIT);
+        world.conntrack = asked.conntrack.clone();
+        writeln!(to, "packet: {:?}", asked.packet.frame)?;
+        let ways = outcomes(&world, &asked.ingress, &asked.packet);
+        for (at, way) in ways.iter().enumerate() {
+            match ways.len() {
+                1 => writeln!(to, "\nOpenFlow")?,
+                many => writeln!(to, "\nOpenFlow, way {} of {many}", at + 1)?,
+            }
+            self.print_way(way, &asked.packet.frame, to)?;
+        }
+        let followed = self.follow(asked);
+        writeln!(to, "\nTC")?;
+        for id in &followed.hits {
+            let text = self
+                .compiled
+                .plan
+                .filters
+                .get(id)
+                .map(|filter| filter.text(self.devices).to_string());
+            writeln!(to, "  {}", text.unwrap_or_default())?;
+        }
+        match &followed.fate {
+            Fate::Ovs => writeln!(to, "  => it reaches OVS as it came")?,
+            Fate::Delivered(effects) => self.print_effects(effects, &asked.packet.frame, to)?,
+            Fate::Spoiled => writeln!(
+                to,
+                "  => it reaches OVS, but not as it came: this is a fault of the compiler"
+            )?,
+        }
+        let expected = openflow(&world, &asked.ingress, &asked.packet);
+        let same =
+            if followed.fate.agrees(&expected) { "the same end" } else { "NOT the same end" };
+        writeln!(to, "\n{same}")
+    }
+
+    /// The filter of the first chain that takes the packet, and where it ends.
+    fn follow(&self, asked: &Asked) -> Followed {
+        let judge = |filters: &Plan| {
+            plan(filters, self.ports, &asked.ingress, &asked.packet.frame, Parser::Card)
+        };
+        let takes = |filter: &&Filter| {
+            let alone = Filter { actions: vec![Action::DROP], ..(*filter).clone() };
+            filter.chain == ChainId::ZERO && judge(&Plan::from_iter([alone])) != Fate::Ovs
+        };
+        let first = self.compiled.plan.filters.values().find(takes);
+        Followed {
+            fate: judge(&self.compiled.plan),
+            hits: first.map(Filter::id).into_iter().collect(),
+        }
+    }
+
+    fn print_way(&self, way: &Outcome<'_>, came: &Frame, to: &mut impl Write) -> io::Result<()> {
+        way.hops.iter().try_for_each(|hop| writeln!(to, "  {}", Step(hop)))?;
+        self.print_effects(&way.effects, came, to)?;
+        way.doubts.iter().try_for_each(|doubt| writeln!(to, "  => only OVS can do it: {doubt}"))
+    }
+
+    fn print_effects(
+        &self,
+        effects: &Effects,
+        came: &Frame,
+        to: &mut impl Write,
+    ) -> io::Result<()> {
+        if effects.deliveries.is_empty() {
+            writeln!(to, "  => it is dropped")?;
+        }
+        for delivery in &effects.deliveries {
+            writeln!(to, "  => {}", self.leaves(delivery, came))?;
+        }
+        for asked in &effects.tracked {
+            let commit = if asked.commit.is_some() { ", and committed" } else { "" };
+            writeln!(to, "  => it is tracked in zone {}{commit}", asked.zone.0)?;
+        }
+        effects
+            .limits
+            .iter()
+            .try_for_each(|limit| writeln!(to, "  => it counts for a limit: {limit:?}"))
+    }
+
+    fn leaves(&self, delivery: &Delivery, came: &Frame) -> String {
+        let mut text = match &delivery.to {
+            Egress::Port(port) => {
+                let name = self.ports.port(&port.bridge, port.port).map(|port| port.name.as_str());
+                format!("it leaves by {} of {}", name.unwrap_or("an unknown port"), port.bridge)
+            }
+            Egress::Tunnel(device) => format!("it leaves by the tunnel device {device}"),
+        };
+        if let Some(tunnel) = &delivery.tunnel {
+            let id = tunnel.id.map_or_else(String::new, |id| format!(", key {id}"));
+            // Text takes everything.
+            let _ = write!(text, " to {}{id}", tunnel.dst);
+            for option in &tunnel.options {
+                let _ = write!(text, ", option {option:?}");
+            }
+        }
+        if delivery.frame != *came {
+            let _ = write!(text, " as {:?}", delivery.frame);
+        }
+        text
+    }
+}
+
+/// A packet's way through the filters.
+struct Followed {
+    fate: Fate,
+    hits: Vec<FilterId>,
+}
+
+/// One look-up.
+struct Step<'a>(&'a Hop<'a>);
+
+impl fmt::Display for Step<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Step(hop) = self;
+        match hop.rule {
+            Some(rule) => write!(f, "{} {rule}", hop.bridge),
+            None => write!(f, "{} table={}: no rule takes it", hop.bridge, hop.table),
+        }
+    }
+}
