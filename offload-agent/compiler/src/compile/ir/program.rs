@@ -94,10 +94,9 @@ impl Trail {
         here.or_else(|| self.before.as_ref().and_then(|before| before.last()))
     }
 
-    /// All rules.
-    pub fn rules(&self) -> impl Iterator<Item = RuleId> {
-        let trails = std::iter::successors(Some(self), |trail| trail.before.as_deref());
-        trails.flat_map(|trail| trail.rules.iter().copied())
+    /// The stretches of rules, the last one first.
+    pub fn stretches(&self) -> impl Iterator<Item = &Rc<[RuleId]>> {
+        std::iter::successors(Some(self), |trail| trail.before.as_deref()).map(|trail| &trail.rules)
     }
 }
 

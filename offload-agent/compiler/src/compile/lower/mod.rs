@@ -24,7 +24,6 @@ use action::Context;
 /// A filter, and whose it is.
 struct Lowered {
     trail: Rc<Trail>,
-    ingress: Ingress,
     guard: bool,
     filter: Filter,
 }
@@ -56,8 +55,8 @@ fn port(ingress: &Ingress, chains: &[FlowerChain], input: &Input<'_>) -> Option<
         let context = Context { input, chain, numbers: &numbers, from_tunnel };
         for entry in &chain.entries {
             let Some(filter) = at.filter(entry, &context, &mut names) else { continue };
-            let (trail, ingress) = (entry.trail.clone(), ingress.clone());
-            lowered.push(Lowered { trail, ingress, guard: entry.is_guard(), filter });
+            let trail = entry.trail.clone();
+            lowered.push(Lowered { trail, guard: entry.is_guard(), filter });
         }
     }
     Some(lowered)

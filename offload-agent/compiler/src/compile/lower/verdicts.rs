@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Lowered;
 use crate::capabilities::Target;
 use crate::compile::Input;
-use crate::compile::ir::{Effect, FlowerProgram, Ingress, RuleId};
+use crate::compile::ir::{Effect, FlowerChain, FlowerProgram, Ingress, RuleId};
 use crate::compile::verdict::{Outcome, Reason, Verdict};
 use crate::openflow::{BridgeName, Rule};
 
@@ -16,17 +16,15 @@ pub(super) fn collect(
 ) -> Vec<Verdict> {
     let mut facts: BTreeMap<RuleId, Facts> = BTreeMap::new();
     for one in lowered {
-        let port = port_name(&one.ingress, input);
-        for rule in one.trail.rules() {
-            facts.entry(rule).or_default().filter(one, &port);
+        if let Some(rule) = one.trail.last() {
+            facts.entry(rule).or_default().filter(one);
         }
     }
     for (ingress, chains) in &program.ports {
         let port = port_name(ingress, input);
-        for entry in chains.iter().flat_map(|chain| &chain.entries) {
-            let Effect::Pass(reason) = &entry.effect else { continue };
-            for rule in entry.trail.rules() {
-                facts.entry(rule).or_default().kept(reason, Some(port.clone()));
+        for (stretch, ends) in stretches(chains) {
+            for rule in stretch {
+                facts.entry(rule).or_default().ends(&ends, &port);
             }
         }
     }
@@ -41,6 +39,33 @@ pub(super) fn collect(
             facts.remove(&id).unwrap_or_default().verdict(id, bridge, rule, input)
         })
         .collect()
+}
+
+/// What becomes of the packets that go by a stretch of rules.
+#[derive(Default)]
+struct Ends {
+    some_act: bool,
+    kept: BTreeSet<Reason>,
+}
+
+/// The stretches of rules of a port; many entries share each, so it is looked at once.
+fn stretches(chains: &[FlowerChain]) -> Vec<(Vec<RuleId>, Ends)> {
+    let mut ends: BTreeMap<usize, (Vec<RuleId>, Ends)> = BTreeMap::new();
+    for entry in chains.iter().flat_map(|chain| &chain.entries) {
+        for stretch in entry.trail.stretches() {
+            let place = stretch.as_ptr().addr();
+            let (_, ends) =
+                ends.entry(place).or_insert_with(|| (stretch.to_vec(), Ends::default()));
+            match &entry.effect {
+                Effect::Pass(reason) if !ends.kept.contains(reason) => {
+                    ends.kept.insert(reason.clone());
+                }
+                Effect::Pass(_) => {}
+                Effect::Act(_) | Effect::Goto { .. } => ends.some_act = true,
+            }
+        }
+    }
+    ends.into_values().collect()
 }
 
 fn port_name(ingress: &Ingress, input: &Input<'_>) -> String {
@@ -65,13 +90,17 @@ struct Facts {
 }
 
 impl Facts {
-    fn filter(&mut self, one: &Lowered, port: &str) {
-        if one.guard {
-            self.guards.insert(one.filter.id());
-        } else {
-            self.filters.insert(one.filter.id());
+    /// A filter belongs to the rule that says what happens; the rules before only lead there.
+    fn filter(&mut self, one: &Lowered) {
+        let place = if one.guard { &mut self.guards } else { &mut self.filters };
+        place.insert(one.filter.id());
+    }
+
+    fn ends(&mut self, ends: &Ends, port: &str) {
+        if ends.some_act {
             self.acts_on.insert(port.to_owned());
         }
+        ends.kept.iter().for_each(|reason| self.kept(reason, Some(port.to_owned())));
     }
 
     fn kept(&mut self, reason: &Reason, port: Option<String>) {
@@ -121,7 +150,7 @@ impl Facts {
     fn outcome(&self, target: Target) -> Outcome {
         let alive = || self.kept.keys().filter(|reason| !reason.is_dead());
         let serious = alive().any(|reason| !reason.is_marginal());
-        match (self.filters.is_empty(), serious) {
+        match (self.acts_on.is_empty(), serious) {
             (true, _) if alive().next().is_none() => Outcome::Dead,
             (true, _) => Outcome::Ovs,
             (false, true) => Outcome::Split,

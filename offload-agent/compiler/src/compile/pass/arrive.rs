@@ -96,10 +96,12 @@ fn seen_by(explorer: &mut Explorer<'_>, bridge: u16, state: &State) -> BTreeSet<
     explorer.rules_of(&tail)
 }
 
+/// A bridge, and of it a device that several ports share, or one port.
+type Device = (BridgeName, Option<u32>, OfPort);
+
 /// The devices of the bridges, each with its ports.
 fn arrivals<'a>(input: &Input<'a>) -> Vec<(Ingress, Vec<(OfPort, &'a Port)>)> {
-    let mut devices: BTreeMap<(BridgeName, Option<u32>, OfPort), Vec<(OfPort, &Port)>> =
-        BTreeMap::new();
+    let mut devices: BTreeMap<Device, Vec<(OfPort, &Port)>> = BTreeMap::new();
     for (bridge, ports) in &input.ports.bridges {
         for (number, port) in &ports.ports {
             let tunnel = matches!(port.kind, PortKind::Tunnel(_));
@@ -202,8 +204,14 @@ fn settle(
     unseen: &[(Ingress, Reason, BTreeSet<RuleId>)],
 ) {
     let mut seen: BTreeSet<RuleId> = BTreeSet::new();
-    for chain in program.ports.values().flatten() {
-        chain.entries.iter().for_each(|entry| seen.extend(entry.trail.rules()));
+    let mut stretches: BTreeSet<usize> = BTreeSet::new();
+    for entry in program.ports.values().flatten().flat_map(|chain| &chain.entries) {
+        for stretch in entry.trail.stretches() {
+            // Many entries share a stretch of rules.
+            if stretches.insert(stretch.as_ptr().addr()) {
+                seen.extend(stretch.iter().copied());
+            }
+        }
     }
     for (ingress, reason, rules) in unseen {
         for rule in rules {

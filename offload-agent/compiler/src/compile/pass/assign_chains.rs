@@ -16,9 +16,9 @@ pub(in crate::compile) fn run(program: &mut FlowerProgram, _: &Input<'_>) {
     for chains in program.ports.values_mut() {
         let mut number = 0;
         let order = order(chains);
-        for at in 0..chains.len() {
+        for (at, chain) in chains.iter_mut().enumerate() {
             if !order.contains(&at) {
-                chains[at].entries.clear();
+                chain.entries.clear();
             }
         }
         for at in order {

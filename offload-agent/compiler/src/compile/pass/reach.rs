@@ -43,7 +43,10 @@ pub(super) fn the_rest(input: &Input<'_>, seen: &BTreeSet<RuleId>) -> Vec<Settle
 
 /// The rules of a table so far, by what they ask for, to find one that takes all packets of another.
 #[derive(Default)]
-struct Covers(BTreeMap<Vec<(Field, u128)>, BTreeMap<Vec<u128>, (u16, RuleId)>>);
+struct Covers(BTreeMap<Vec<(Field, u128)>, ByValue>);
+
+/// The rules that ask for the same bits, by what they ask them to be, with their priority.
+type ByValue = BTreeMap<Vec<u128>, (u16, RuleId)>;
 
 impl Covers {
     fn add(&mut self, id: RuleId, rule: &Rule) {

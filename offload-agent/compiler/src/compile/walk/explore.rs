@@ -26,10 +26,13 @@ pub(in crate::compile) struct Explorer<'a> {
     pub(super) input: &'a Input<'a>,
     pub(super) graph: Graph,
     tables: BTreeMap<(u16, TableId), Rc<Table<'a>>>,
-    known: BTreeMap<Place, Vec<(Reads, BTreeMap<Excerpt, NodeId>)>>,
+    known: BTreeMap<Place, Vec<Known>>,
     /// Whether an application helper may expect connections, so that a related one may be translated.
     pub(super) has_helpers: bool,
 }
+
+/// The nodes that depend on the same bits, by what those are.
+type Known = (Reads, BTreeMap<Excerpt, NodeId>);
 
 /// A question apart from the state.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
