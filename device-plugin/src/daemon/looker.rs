@@ -9,7 +9,7 @@ use switchdev::CardError;
 use switchdev::events::Events;
 use switchdev::ledger::LedgerError;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::{sleep, sleep_until, timeout};
 
 use super::Settings;
 use super::server::Health;
@@ -112,13 +112,15 @@ impl Looker {
                     AFTER_FAILURE
                 }
             };
-            let took = started.elapsed();
+            let ended = Instant::now();
+            let took = ended - started;
             self.shared.metrics.looked(took, next == self.settings.interval);
             tokio::select! {
                 () = wait(&mut events, &mut files, next) => {}
                 _ = stop.changed() => return,
             }
-            sleep(BURST.max(took * REST)).await;
+            // A look that is long past has had its rest.
+            sleep_until((ended + took * REST).max(Instant::now() + BURST).into()).await;
         }
     }
 
@@ -183,11 +185,21 @@ impl Looker {
             Ok(counted) => (self.counted, self.count_is_known) = (counted, true),
             Err(error) => {
                 tracing::debug!("{error}");
+                self.count_by_checkpoint();
+            }
+        }
+    }
+
+    /// Without its socket kubelet's file tells; one that cannot be read tells nothing new.
+    fn count_by_checkpoint(&mut self) {
+        match checkpoint::read(&self.settings.kubelet.checkpoint()) {
+            Ok(counted) => {
+                self.count_is_known = counted.is_some();
+                self.counted = counted.unwrap_or_default();
+            }
+            Err(error) => {
                 self.count_is_known = false;
-                match checkpoint::read(&kubelet.checkpoint()) {
-                    Ok(counted) => self.counted = counted,
-                    Err(error) => tracing::warn!("{error}"),
-                }
+                tracing::warn!("{error}");
             }
         }
     }

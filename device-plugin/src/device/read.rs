@@ -114,15 +114,15 @@ impl Kernel {
         wanted: Wanted,
     ) -> Result<Self, CardError> {
         let mut kernel = Self {
-            representors: PortMap::read(sysfs, devlink.as_deref_mut())?,
+            representors: representors(sysfs, devlink.as_deref_mut())?,
             default_routes: route::default_route_netdevs()?,
             ..Self::default()
         };
         if let Some(devlink) = devlink {
-            kernel.ask_eswitches(devlink, inventory)?;
             kernel.faults = faults(devlink)?;
+            kernel.ask_eswitches(devlink, inventory);
             if wanted.ddp_profiles {
-                kernel.ask_ddp_profiles(devlink, inventory)?;
+                kernel.ask_ddp_profiles(devlink, inventory);
             }
         }
         Ok(kernel)
@@ -136,41 +136,33 @@ impl Kernel {
         Ok(Self { representors: PortMap::read(sysfs, None)?, ..Self::default() })
     }
 
-    /// `DEVLINK_CMD_ESWITCH_GET` is for `CAP_NET_ADMIN` only, other than all else we ask.
-    fn ask_eswitches(
-        &mut self,
-        devlink: &mut Devlink,
-        inventory: &Inventory,
-    ) -> Result<(), CardError> {
+    /// `DEVLINK_CMD_ESWITCH_GET` is for `CAP_NET_ADMIN` only, other than all else we ask. A card that does
+    /// not answer is at fault, and no reason to know nothing of the others.
+    fn ask_eswitches(&mut self, devlink: &mut Devlink, inventory: &Inventory) {
         for pf in &inventory.pfs {
             let address = pf.function.address;
             match devlink.eswitch_if_any(&Handle::from(address)) {
                 Err(error) if error.is(Errno::PERM) => self.denied = true,
-                eswitch => {
-                    let mode = eswitch?.and_then(|eswitch| eswitch.mode);
+                Err(error) => {
+                    let faults = self.faults.entry(Handle::from(address).to_string()).or_default();
+                    faults.push(format!("e-switch ({error})"));
+                }
+                Ok(eswitch) => {
+                    let mode = eswitch.and_then(|eswitch| eswitch.mode);
                     self.eswitches.extend(mode.map(|mode| (address, mode)));
                 }
             }
         }
-        Ok(())
     }
 
-    fn ask_ddp_profiles(
-        &mut self,
-        devlink: &mut Devlink,
-        inventory: &Inventory,
-    ) -> Result<(), CardError> {
+    /// A card without devlink, or whose firmware does not answer, has no profile.
+    fn ask_ddp_profiles(&mut self, devlink: &mut Devlink, inventory: &Inventory) {
         for pf in &inventory.pfs {
             let address = pf.function.address;
-            match devlink.info(&Handle::from(address)) {
-                Err(error) if error.is(Errno::NODEV) || error.is(Errno::OPNOTSUPP) => {}
-                info => {
-                    let name = info?.running.remove(DDP_PROFILE);
-                    self.ddp_profiles.extend(name.map(|name| (address, name)));
-                }
-            }
+            let info = devlink.info(&Handle::from(address)).unwrap_or_default();
+            let name = info.running.get(DDP_PROFILE).cloned();
+            self.ddp_profiles.extend(name.map(|name| (address, name)));
         }
-        Ok(())
     }
 
     fn faults_of(&self, function: PciAddress) -> Vec<String> {
@@ -180,6 +172,17 @@ impl Kernel {
 
 /// The version that the ice driver reports the DDP package's name under.
 const DDP_PROFILE: &str = "fw.app.name";
+
+/// By devlink's ports, or, where a card's firmware does not tell them, by the names of the netdevs.
+fn representors(sysfs: &Sysfs, devlink: Option<&mut Devlink>) -> Result<PortMap, CardError> {
+    match PortMap::read(sysfs, devlink) {
+        Err(CardError::Netlink(error)) => {
+            tracing::debug!("representors are looked for by name: {error}");
+            PortMap::read(sysfs, None)
+        }
+        ports => ports,
+    }
+}
 
 /// The reporters in error, by devlink instance. A reporter of one port is about that port's queues, not
 /// about the devices on the card.

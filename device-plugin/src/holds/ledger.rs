@@ -58,3 +58,86 @@ fn is_live(record: &Record, boot: &str) -> bool {
 fn boot_id() -> String {
     fs::read_to_string(BOOT_ID).map(|id| id.trim().to_owned()).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+    use switchdev::PciAddress;
+    use switchdev::binding::{VfPlace, VfState};
+    use switchdev::eswitch::EswitchMode;
+    use switchdev::ledger::{Holder as InPod, Phase, Reservation};
+    use switchdev::phys_port::VfIndex;
+
+    use super::*;
+
+    const NO_WAIT: Duration = Duration::ZERO;
+
+    fn vf() -> PciAddress {
+        "0000:01:10.0".parse().unwrap()
+    }
+
+    fn record(netns: &str, boot: &str) -> Record {
+        Record {
+            phase: Phase::Bound,
+            holder: InPod {
+                container: "c1".into(),
+                ifname: "net1".into(),
+                netns: netns.into(),
+                netns_id: None,
+                network: "underlay".into(),
+                pod: None,
+            },
+            boot: boot.to_owned(),
+            place: VfPlace { pf: vf(), index: VfIndex(0), mode: EswitchMode::Legacy },
+            original: VfState::default(),
+            steps: Vec::new(),
+            external: Vec::new(),
+        }
+    }
+
+    /// A ledger in which the VF is reserved, and bound where there is a record.
+    fn ledger(record: Option<Record>) -> (tempfile::TempDir, Ledger) {
+        let dir = tempfile::tempdir().unwrap();
+        let ledger = Ledger::open(dir.path()).unwrap();
+        ledger.reserve(vf(), Reservation { resource: "a.b/c".to_owned() }, NO_WAIT).unwrap();
+        if let Some(record) = record {
+            ledger.lock(vf(), NO_WAIT).unwrap().record(record).unwrap();
+        }
+        (dir, ledger)
+    }
+
+    fn state(record: Option<Record>) -> State {
+        let (_dir, ledger) = ledger(record);
+        hold_of(&ledger, &vf().into()).unwrap().state
+    }
+
+    #[test]
+    fn a_binding_counts_while_its_namespace_and_its_boot_last() {
+        let boot = boot_id();
+        let bound = State::Bound(Holder("container c1 as net1".to_owned()));
+        assert_eq!(state(Some(record("/proc/self/ns/net", &boot))), bound);
+        assert_eq!(state(Some(record("/run/netns/none", &boot))), State::Reserved);
+        assert_eq!(state(Some(record("/proc/self/ns/net", "another"))), State::Reserved);
+        assert_eq!(state(None), State::Reserved);
+    }
+
+    proptest! {
+        /// A byte changed, cut off or put in: that device is unknown or what it was, and no other is held.
+        #[test]
+        fn a_corrupted_entry_is_no_other_device(at in 0..400usize, with: u8, cut: bool) {
+            let (dir, ledger) = ledger(Some(record("/proc/self/ns/net", &boot_id())));
+            let path = dir.path().join(format!("{}.json", vf()));
+            let mut bytes = fs::read(&path).unwrap();
+            let at = at % bytes.len();
+            if cut { bytes.truncate(at) } else { bytes[at] = with }
+            fs::write(&path, &bytes).unwrap();
+            let holds = holds(&ledger).unwrap();
+            prop_assert!(holds.keys().all(|device| *device == DeviceId::from(vf())));
+            if let Some(Hold { state: State::Unknown(why), .. }) = holds.get(&DeviceId::from(vf())) {
+                prop_assert!(why.contains(&path.display().to_string()), "{}", why);
+            }
+        }
+    }
+}

@@ -1,4 +1,5 @@
 //! Benchmarks: ours beside its rivals, in the same run. Each adds its figures to one report.
 
+pub mod device_plugin;
 pub mod report;
 pub mod rules;

@@ -8,6 +8,7 @@
 
 mod bad_input;
 mod chain_miss;
+pub mod device_plugin;
 mod devlink;
 mod inventory;
 mod mirror;
@@ -35,6 +36,7 @@ const SUBJECTS: &[&[Case]] = &[
     inventory::CASES,
     devlink::CASES,
     sriov::CASES,
+    device_plugin::CASES,
     bad_input::CASES,
     mirror::CASES,
 ];

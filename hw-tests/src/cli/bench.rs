@@ -8,8 +8,8 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{Args, Subcommand};
 
-use crate::bench::report;
 use crate::bench::rules::{Figures, RESULT, Size};
+use crate::bench::{device_plugin, report};
 use crate::sim::job::Job;
 use crate::sim::kernel::Flavour;
 use crate::sim::node::{Node, Run, Stream};
@@ -26,6 +26,8 @@ pub(super) struct BenchArgs {
 enum Bench {
     /// Filters a second into the kernel: ours, `tc -batch`, and a bare loop, in one boot.
     Rules(Rules),
+    /// The device plugin with up to 1,000 devices: first list, memory, allocation. No boot.
+    DevicePlugin,
 }
 
 #[derive(Debug, Args)]
@@ -70,9 +72,22 @@ impl BenchArgs {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         match self.which {
             Some(Bench::Rules(rules)) => rules.run(),
-            None => Rules::default().run(),
+            Some(Bench::DevicePlugin) => device_plugin(),
+            None => {
+                device_plugin()?;
+                Rules::default().run()
+            }
         }
     }
+}
+
+fn device_plugin() -> anyhow::Result<ExitCode> {
+    let binary = std::env::current_exe()?.with_file_name("device-plugin");
+    anyhow::ensure!(binary.exists(), "{} is not built; run `make bench`", binary.display());
+    let figures = device_plugin::measure(&binary)?;
+    println!("{}", figures.table());
+    report::add(Path::new(report::PATH), "device-plugin", serde_json::to_value(&figures)?)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 impl Rules {

@@ -7,6 +7,8 @@ use anyhow::Context;
 use clap::Subcommand;
 
 use crate::bench::rules;
+use crate::cases::Ctx;
+use crate::cases::device_plugin::kill_many;
 
 /// Subcommands of `hw-tests guest`.
 #[derive(Debug, Subcommand)]
@@ -20,6 +22,15 @@ pub(super) enum Guest {
         /// Their names.
         names: Vec<String>,
     },
+    /// Kill the device plugin at random moments while pods hold VFs, and look at what is left.
+    PluginKills {
+        /// How many times.
+        #[arg(long, default_value_t = 200)]
+        kills: u32,
+        /// What chooses the moments.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
     /// Measure filters a second, and leave the figures in $LINERATE_OUT.
     BenchRules(super::bench::SizeArgs),
 }
@@ -30,6 +41,9 @@ impl Guest {
             Self::Init => crate::guest::init::main(),
             Self::Demo => crate::demo::in_guest(),
             Self::Cases { names } => crate::guest::runner::run(&names).map(|()| ExitCode::SUCCESS),
+            Self::PluginKills { kills, seed } => {
+                kill_many(&Ctx::from_env()?, kills, seed).map(|()| ExitCode::SUCCESS)
+            }
             Self::BenchRules(args) => bench_rules(args.size()).map(|()| ExitCode::SUCCESS),
         }
     }
