@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::protocol::{BadResult, CniResult};
+use crate::protocol::{BadResult, CniResult, Version};
 
 /// A call of an IPAM plugin, as the ledger keeps it: enough to give the addresses back.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -135,7 +135,18 @@ impl Delegate {
             .map_err(|source| IpamError::Result { plugin: self.plugin.clone(), source })
     }
 
+    /// A plugin may be older than the configuration: Debian 12's do not know 1.1.0.
     fn run(&self, verb: &str, conf: &Map<String, Value>) -> Result<Value, IpamError> {
+        const INCOMPATIBLE_VERSION: u32 = 1;
+        match self.run_once(verb, conf) {
+            Err(IpamError::Refused { code: INCOMPATIBLE_VERSION, .. }) if is_latest(conf) => {
+                self.run_once(verb, &older(conf))
+            }
+            answer => answer,
+        }
+    }
+
+    fn run_once(&self, verb: &str, conf: &Map<String, Value>) -> Result<Value, IpamError> {
         let program = self.program()?;
         let failed = |source| IpamError::Run { program: program.clone(), source };
         let path: Vec<String> = self.path.iter().map(|path| path.display().to_string()).collect();
@@ -200,6 +211,20 @@ impl Delegate {
             }
         })
     }
+}
+
+fn is_latest(conf: &Map<String, Value>) -> bool {
+    conf.get("cniVersion") == Some(&json!(Version::LATEST.to_string()))
+}
+
+/// The configuration in the version before, with the result of ADD in it where there is one.
+fn older(conf: &Map<String, Value>) -> Map<String, Value> {
+    let mut conf = conf.clone();
+    conf.insert("cniVersion".to_owned(), json!(Version::V1_0_0.to_string()));
+    if let Some(result) = conf.get_mut("prevResult") {
+        *result = CniResult::from_json(result).unwrap_or_default().to_json(Version::V1_0_0);
+    }
+    conf
 }
 
 fn is_program(path: &Path) -> bool {
@@ -289,6 +314,18 @@ mod tests {
         );
         delegate.plugin = "../sh".into();
         assert!(delegate.allocate().unwrap_err().to_string().contains("is no plugin's name"));
+    }
+
+    #[test]
+    fn an_older_plugin_is_asked_in_its_own_version() {
+        let (_dir, mut delegate) = delegate(
+            r#"case "$(cat)" in *'"cniVersion":"1.0.0"'*) echo '{"ips":[{"address":"10.0.0.5/24"}]}';;
+               *) echo '{"code": 1, "msg": "incompatible CNI versions"}'; exit 1;; esac"#,
+        );
+        delegate.conf.insert("cniVersion".into(), json!("1.1.0"));
+        assert_eq!(delegate.allocate().unwrap().ips.len(), 1);
+        delegate.conf.insert("cniVersion".into(), json!("0.4.0"));
+        assert!(delegate.allocate().unwrap_err().to_string().contains("incompatible"));
     }
 
     #[test]
