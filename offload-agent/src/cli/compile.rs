@@ -96,7 +96,7 @@ pub struct Args {
     /// The devices that are the card's wires.
     #[arg(long, value_name = "PORT", value_delimiter = ',')]
     pub uplink: Vec<String>,
-    /// What the card can do: nicsim, software, mlx5 or ice, or a YAML or JSON file.
+    /// What the card can do: nicsim, software, mlx5, mlx5-basic or ice, or a YAML or JSON file.
     #[arg(long, value_name = "FILE|NAME", default_value = "nicsim")]
     pub capabilities: String,
     /// What to print.

@@ -147,7 +147,9 @@ impl Graph {
             node.reads.merge(&reads);
             node.needs.merge(&self.needs(&edge.tail));
         }
-        node.size = node.edges.iter().map(|edge| self.size(&edge.tail)).sum();
+        // A shared node counts once for each way to it, so this may grow beyond all numbers.
+        let sizes = node.edges.iter().map(|edge| self.size(&edge.tail));
+        node.size = sizes.fold(0, usize::saturating_add);
         let next: Vec<NodeId> = node.edges.iter().flat_map(|edge| leads_to(&edge.tail)).collect();
         for id in next {
             if let Some(node) = self.nodes.get_mut(id.0) {

@@ -47,6 +47,9 @@ fn learned<'a>(explorer: &mut Explorer<'a>, walk: &mut Walk<'a>) -> Result<NodeI
     let number = number.ok_or("NORMAL from a port that is not known")?;
     let port = ports.ports.get(&number).filter(|port| is_plain(port));
     let port = port.ok_or("NORMAL from a port that is more than access or trunk")?;
+    if !ports.fdb.entries.values().any(|entry| entry.port == number) {
+        return Err("NORMAL");
+    }
     Ok(sources(explorer, walk, ports, number, port))
 }
 
