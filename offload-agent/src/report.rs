@@ -36,6 +36,20 @@ pub struct Status {
     pub foreign: Vec<String>,
     /// The work so far.
     pub reconciles: Reconciles,
+    /// The VFs that pods have.
+    #[serde(default)]
+    pub vfs: Vfs,
+}
+
+/// What the ledger says of the node's VFs, and what the collector did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vfs {
+    /// Who has which, a line each.
+    pub held: Vec<String>,
+    /// How many the agent gave back because nobody else did.
+    pub given_back: u64,
+    /// What could not be given back so far, and why, a sentence each.
+    pub lost: Vec<String>,
 }
 
 /// A bridge in numbers.

@@ -82,8 +82,13 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
 pub struct Ctx {
     /// The kernel that was booted.
     pub kernel: Flavour,
+    /// Whether the long forms of cases are asked for ([`LONG`] in the environment of `hw-tests sim test`).
+    pub long: bool,
     nicsim: Option<PathBuf>,
 }
+
+/// Set to anything, cases that have a long form run it. Their limits are longer then.
+pub const LONG: &str = "LINERATE_LONG";
 
 /// The error of a case that could not be run here; the text says why.
 #[derive(Debug, thiserror::Error)]
@@ -97,7 +102,8 @@ impl Ctx {
             .context("LINERATE_KERNEL is not set: cases run in the simulated node")?;
         let kernel = Flavour::from_name(&kernel)
             .with_context(|| format!("there is no kernel called {kernel}"))?;
-        Ok(Self { kernel, nicsim: std::env::var_os("LINERATE_NICSIM_KO").map(PathBuf::from) })
+        let nicsim = std::env::var_os("LINERATE_NICSIM_KO").map(PathBuf::from);
+        Ok(Self { kernel, long: std::env::var_os(LONG).is_some(), nicsim })
     }
 
     /// Ends the case without a result: `return Err(ctx.skip("why"))`.

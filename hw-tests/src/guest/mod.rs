@@ -8,6 +8,7 @@ pub mod init;
 pub mod kmsg;
 pub mod netns;
 pub mod nicsim;
+pub mod node_state;
 pub mod ovs;
 pub mod packet_socket;
 pub mod runner;

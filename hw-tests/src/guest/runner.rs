@@ -15,8 +15,8 @@ use crate::sim::kernel::Flavour;
 
 /// What a case is given. The slowest takes a few seconds on an idle machine.
 const LIMIT: Duration = Duration::from_secs(240);
-/// Cases on the debug kernel cycle things a thousand times, slowly.
-const DEBUG_LIMIT: Duration = Duration::from_secs(9000);
+/// Cases on the debug kernel cycle things a thousand times, slowly, and long forms leave nothing out.
+const LONG_LIMIT: Duration = Duration::from_secs(9000);
 
 /// What the guest says about its cases.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,7 +79,7 @@ fn report(event: &CaseEvent) -> anyhow::Result<()> {
 fn judge(case: &'static Case, log: &mut KernelLog) -> anyhow::Result<Verdict> {
     log.take()?;
     let ctx = Ctx::from_env()?;
-    let limit = if ctx.kernel == Flavour::Debug { DEBUG_LIMIT } else { LIMIT };
+    let limit = if ctx.long || ctx.kernel == Flavour::Debug { LONG_LIMIT } else { LIMIT };
     let (sender, receiver) = mpsc::channel();
     thread::Builder::new()
         .name(case.name.to_owned())

@@ -53,6 +53,8 @@ const TEST: &[Need] = &[
     program("perl", "perl"),
     file("libelf-dev", "/usr/include/gelf.h"),
     file("libssl-dev", "/usr/include/openssl/ssl.h"),
+    // To kill programs at their system calls.
+    program("strace", "strace"),
 ];
 
 const fn program(package: &'static str, name: &'static str) -> Need {

@@ -10,7 +10,7 @@ use super::job::Job;
 use super::kernel::Flavour;
 use super::node::{Node, Run, Stream};
 use super::progress;
-use crate::cases::Case;
+use crate::cases::{Case, LONG};
 use crate::guest::runner::{CaseEvent, Verdict};
 
 /// A bound for a boot with all its cases; each case has its own, far below.
@@ -86,7 +86,8 @@ impl Suite<'_> {
         let program = std::env::current_exe()?.display().to_string();
         let arguments =
             [&program, "guest", "cases"].into_iter().chain(self.waiting.iter().copied());
-        let job = Job::new(arguments.map(str::to_owned).collect())?;
+        let mut job = Job::new(arguments.map(str::to_owned).collect())?;
+        job.env.extend(std::env::var(LONG).map(|long| (LONG.to_owned(), long)));
         let outcome =
             node.run(&Run::new(job, LIMIT), &mut |stream, bytes| self.take(stream, bytes))?;
         progress::say(&outcome.timing());

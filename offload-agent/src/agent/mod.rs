@@ -3,12 +3,14 @@
 //! ```text
 //! watch (OVSDB, two tasks a bridge) ┐
 //! timer, signals, a turn that ended ┴─► Event ─► Agent::handle ─► Mirror::turn, on a thread of its own
+//! timer ─► Collector: VFs of pods that are gone, on a thread of its own
 //! ```
 //!
 //! All events come to one place, [`Agent::next`], and are handled one after another. There is no state that a restart
 //! would lose: the rules are read again, and the filters in the kernel tell which are ours. While Open vSwitch is away,
 //! or its rules are not known yet, the filters stay as they are.
 
+mod collect;
 pub mod devices;
 pub mod mirror;
 pub mod qdisc;
@@ -127,6 +129,7 @@ struct Agent {
     terminate: Signal,
     interrupt: Signal,
     _servers: server::Servers,
+    _collector: collect::Collector,
 }
 
 impl Agent {
@@ -144,6 +147,7 @@ impl Agent {
         let servers = server::start(&config, &shown)?;
         let (tell, news) = mpsc::channel(NEWS_QUEUE);
         watch::database(&config.ovs, tell.clone());
+        let collector = collect::Collector::start(config.ledger.clone(), status.clone());
         let mut tick = interval(config.reconcile.interval);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Ok(Self {
@@ -160,6 +164,7 @@ impl Agent {
             interrupt: signal(SignalKind::interrupt())?,
             config,
             _servers: servers,
+            _collector: collector,
         })
     }
 

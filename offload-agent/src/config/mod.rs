@@ -30,6 +30,17 @@ pub struct Config {
     pub metrics_listen: SocketAddr,
     /// What becomes of our filters when the daemon is told to stop.
     pub on_exit: OnExit,
+    /// The ledger of VFs, and how often VFs of pods that are gone are looked for.
+    pub ledger: Ledger,
+}
+
+/// The ledger of VFs, and how often VFs of pods that are gone are looked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ledger {
+    /// Its directory, which device plugin and CNI use too.
+    pub dir: PathBuf,
+    /// How often; once at the start in any case.
+    pub interval: Duration,
 }
 
 /// The runtime directory unless the configuration says otherwise.

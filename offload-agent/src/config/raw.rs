@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::{
-    BridgeName, Bridges, CapabilitySource, ConfigError, Hardware, HwPolicy, OnExit, Ovs, RUN_DIR,
-    Reconcile, duration,
+    BridgeName, Bridges, CapabilitySource, ConfigError, Hardware, HwPolicy, Ledger, OnExit, Ovs,
+    RUN_DIR, Reconcile, duration,
 };
 
 /// The whole file.
@@ -21,6 +21,7 @@ pub(super) struct Config {
     run_dir: String,
     metrics: MetricsKeys,
     on_exit: OnExit,
+    ledger: LedgerKeys,
 }
 
 #[derive(Debug, Deserialize)]
@@ -51,6 +52,13 @@ struct MetricsKeys {
     listen: String,
 }
 
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct LedgerKeys {
+    dir: String,
+    interval: String,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -60,6 +68,7 @@ impl Default for Config {
             run_dir: RUN_DIR.to_owned(),
             metrics: MetricsKeys::default(),
             on_exit: OnExit::Keep,
+            ledger: LedgerKeys::default(),
         }
     }
 }
@@ -88,6 +97,12 @@ impl Default for MetricsKeys {
     }
 }
 
+impl Default for LedgerKeys {
+    fn default() -> Self {
+        Self { dir: switchdev::ledger::DEFAULT_DIR.to_owned(), interval: "30s".to_owned() }
+    }
+}
+
 impl Config {
     pub(super) fn parse(text: &str) -> Result<Self, ConfigError> {
         if is_blank(text) {
@@ -104,6 +119,7 @@ impl Config {
             run_dir: absolute("runDir", &self.run_dir)?,
             metrics_listen: self.metrics.check()?,
             on_exit: self.on_exit,
+            ledger: self.ledger.check()?,
         })
     }
 }
@@ -166,6 +182,19 @@ impl MetricsKeys {
     fn check(&self) -> Result<SocketAddr, ConfigError> {
         self.listen.parse().map_err(|_| {
             invalid("metrics.listen", &self.listen, "give ADDRESS:PORT, such as 127.0.0.1:9478")
+        })
+    }
+}
+
+impl LedgerKeys {
+    fn check(&self) -> Result<Ledger, ConfigError> {
+        Ok(Ledger {
+            dir: absolute("ledger.dir", &self.dir)?,
+            interval: within(
+                "ledger.interval",
+                &self.interval,
+                Duration::from_secs(1)..=Duration::from_secs(3600),
+            )?,
         })
     }
 }

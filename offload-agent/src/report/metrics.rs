@@ -9,7 +9,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
 
-use super::{Rule, Status};
+use super::{Rule, Status, Vfs};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfBridge {
@@ -29,6 +29,7 @@ pub fn text(status: &Status) -> String {
     rules(&mut registry, status);
     filters(&mut registry, status);
     work(&mut registry, status);
+    vfs(&mut registry, status);
     let mut text = String::new();
     if let Err(error) = encode(&mut text, &registry) {
         // Writing to a string does not fail; were it to, the scrape says why.
@@ -103,6 +104,15 @@ fn work(registry: &mut Registry, status: &Status) {
     );
 }
 
+fn vfs(registry: &mut Registry, status: &Status) {
+    let Vfs { held, given_back, lost } = &status.vfs;
+    registry.register("vfs_bound", "VFs that pods have", ConstGauge::new(number(held.len())));
+    let help = "VFs that the agent gave back because nobody else did";
+    registry.register("vfs_given_back", help, ConstCounter::new(*given_back));
+    let help = "VFs that could not be given back so far";
+    registry.register("vfs_lost", help, ConstGauge::new(number(lost.len())));
+}
+
 fn gauge(value: u64) -> ConstGauge<i64> {
     ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX))
 }
@@ -127,6 +137,14 @@ mod tests {
             text.contains("linerate_offload_rules_kept{bridge=\"br-int\",reason=\"learn\"} 1"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_vf_that_cannot_be_given_back_is_counted() {
+        let vfs = Vfs { held: Vec::new(), given_back: 3, lost: vec!["VF busy".to_owned()] };
+        let text = text(&Status { vfs, ..Status::default() });
+        assert!(text.contains("linerate_offload_vfs_given_back_total 3"), "{text}");
+        assert!(text.contains("linerate_offload_vfs_lost 1"), "{text}");
     }
 
     #[test]

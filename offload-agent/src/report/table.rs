@@ -16,6 +16,8 @@ pub(super) fn render(status: &Status) -> String {
     lines.extend(status.ports.iter().filter_map(|port| {
         port.remedy.as_ref().map(|remedy| format!("port {}: not offloaded: {remedy}", port.name))
     }));
+    lines.extend(status.vfs.held.iter().map(|held| format!("VF {held}")));
+    lines.extend(status.vfs.lost.iter().map(|lost| format!("VF not given back: {lost}")));
     lines.extend(status.foreign.iter().map(|filter| format!("not ours, left alone: {filter}")));
     if !status.rules.is_empty() {
         lines.push(String::new());

@@ -71,7 +71,7 @@ impl PodSide {
         let link = links.find(ifname)?;
         for ip in &ipam.ips {
             let IpNet { address, prefix } = ip.address;
-            links.add_address(link.ifindex, &Address { address, prefix, broadcast: None })?;
+            links.add_address(link.ifindex, &Address::new(address, prefix))?;
         }
         let mut routes = Routes::open_in(namespace.as_fd())?;
         for route in self.routes(ipam) {

@@ -1,9 +1,11 @@
 //! The way to the pod: look, plan, record, take, check, record.
 
+use std::time::Duration;
+
 use super::error::{BindError, UndoReport};
 use super::host::{Host, Node, Observed};
 use super::plan::{Wish, plan};
-use super::release::give_back;
+use super::release::{give_back, take_back};
 use super::{Binder, Change, External, ExternalError, ExternalStep};
 use crate::ledger::{Holder, LockedVf, Phase, Record};
 use crate::pci::PciAddress;
@@ -35,7 +37,7 @@ impl Binder<'_> {
         external: impl FnOnce(&Observed) -> Result<Vec<ExternalStep>, ExternalError>,
     ) -> Result<Bound, BindError> {
         let mut locked = self.ledger.lock(vf, self.wait)?;
-        make_way(&mut locked, self.node, self.external)?;
+        make_way(&mut locked, self.node, self.external, self.wait)?;
         let unreadable = |source| BindError::Node { vf, source };
         let holder = self.node.identify(holder).map_err(unreadable)?;
         let boot = self.node.boot().map_err(unreadable)?;
@@ -45,7 +47,8 @@ impl Binder<'_> {
         let changes = plan(&observed, &holder.ifname, wish)?;
         let external = external(&observed).map_err(|source| BindError::External { vf, source })?;
         let record = record(holder, boot, observed, &changes, external);
-        let mut binding = Binding { locked, host, external: self.external, record };
+        let mut binding =
+            Binding { locked, host, external: self.external, record, wait: self.wait };
         binding.begin()?;
         binding.take(&changes)?;
         let observed = binding.check(wish)?;
@@ -71,6 +74,7 @@ fn make_way(
     locked: &mut LockedVf,
     node: &mut dyn Node,
     external: &mut dyn External,
+    wait: Duration,
 ) -> Result<(), BindError> {
     let vf = locked.vf();
     let Some(record) = locked.entry()?.and_then(|entry| entry.record) else { return Ok(()) };
@@ -79,11 +83,9 @@ fn make_way(
     if alive && record.phase == Phase::Bound {
         return Err(BindError::Held { vf, phase: record.phase, holder });
     }
-    give_back(locked, node, external, record).map(drop).map_err(|source| BindError::Predecessor {
-        vf,
-        holder,
-        source: Box::new(source),
-    })
+    give_back(locked, node, external, record, wait)
+        .map(drop)
+        .map_err(|source| BindError::Predecessor { vf, holder, source: Box::new(source) })
 }
 
 /// A binding under way.
@@ -92,6 +94,7 @@ struct Binding<'a> {
     host: Box<dyn Host + 'a>,
     external: &'a mut dyn External,
     record: Record,
+    wait: Duration,
 }
 
 impl Binding<'_> {
@@ -163,7 +166,7 @@ impl Binding<'_> {
     fn undo(&mut self) -> UndoReport {
         let record = self.record.clone();
         let host = Some(&mut *self.host);
-        let undone = super::release::take_back(&mut self.locked, host, self.external, record);
+        let undone = take_back(&mut self.locked, host, self.external, record, self.wait);
         UndoReport(undone.map(drop).map_err(Box::new))
     }
 }

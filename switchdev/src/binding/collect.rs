@@ -97,7 +97,7 @@ impl Binder<'_> {
             Err(error) => return Some(failure(Some(vf), &error)),
         }
         let (holder, phase) = (Box::new(record.holder.clone()), record.phase);
-        Some(match give_back(&mut locked, self.node, self.external, record) {
+        Some(match give_back(&mut locked, self.node, self.external, record, self.wait) {
             Ok(released) => Collected::GivenBack { vf, holder, phase, released },
             Err(error) => failure(Some(vf), &error),
         })

@@ -1,6 +1,7 @@
 //! The way back, from wherever the VF is.
 
 use std::fmt;
+use std::time::{Duration, Instant};
 
 use super::host::{Host, Node, Observed};
 use super::plan::name_in_alias;
@@ -14,6 +15,11 @@ use crate::pci::PciAddress;
 /// How often the VF is looked at anew. It comes home, gets its driver, gets its settings, and is found
 /// to be as it was; a change that failed once is tried again.
 const ROUNDS: usize = 8;
+
+/// The kernel gives the netdevs of a namespace that goes back a moment later
+/// (`cleanup_net()` in `net/core/net_namespace.c` is work for a queue).
+const HOMECOMING: Duration = Duration::from_secs(5);
+const POLL: Duration = Duration::from_millis(20);
 
 /// What became of a VF that was to be given back.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -44,7 +50,7 @@ impl Binder<'_> {
         };
         match record {
             Some(record) if record.holder.is(&holder.container, &holder.ifname) => {
-                give_back(&mut locked, self.node, self.external, record)
+                give_back(&mut locked, self.node, self.external, record, self.wait)
             }
             Some(record) => Ok(Released::note(format!("VF {vf} is with {} now", record.holder))),
             None => self.rescue(vf, holder),
@@ -66,7 +72,7 @@ impl Binder<'_> {
                 "VF {vf}: nothing is recorded, nothing to give back"
             )));
         };
-        let mut released = converge(vf, &mut *host, &first_state(&observed))?;
+        let mut released = converge(vf, &mut *host, &first_state(&observed), self.wait)?;
         released.notes.push(format!(
             "VF {vf}: its ledger entry was missing; it has the settings that VFs have at first, and \
              keeps its MAC address and MTU"
@@ -81,17 +87,18 @@ pub(super) fn give_back(
     node: &mut dyn Node,
     external: &mut dyn External,
     record: Record,
+    wait: Duration,
 ) -> Result<Released, ReleaseError> {
     let vf = locked.vf();
     let boot = node.boot().map_err(|source| ReleaseError::Node { vf, source })?;
     if record.boot != boot {
-        let mut released = take_back(locked, None, external, record)?;
+        let mut released = take_back(locked, None, external, record, wait)?;
         released.notes.push(format!("VF {vf}: the node was started anew, and its VFs with it"));
         return Ok(released);
     }
     let holder = record.holder.clone();
     match node.open(vf, &holder) {
-        Ok(mut host) => take_back(locked, Some(&mut *host), external, record),
+        Ok(mut host) => take_back(locked, Some(&mut *host), external, record, wait),
         Err(error) => Err(ReleaseError::Left { vf, left: vec![error.to_string()] }),
     }
 }
@@ -103,6 +110,7 @@ pub(super) fn take_back(
     host: Option<&mut (dyn Host + '_)>,
     external: &mut dyn External,
     mut record: Record,
+    wait: Duration,
 ) -> Result<Released, ReleaseError> {
     let vf = locked.vf();
     record.phase = Phase::Releasing;
@@ -114,7 +122,7 @@ pub(super) fn take_back(
         }
     }
     let restored =
-        host.map_or_else(|| Ok(Released::default()), |h| converge(vf, h, &record.original));
+        host.map_or_else(|| Ok(Released::default()), |h| converge(vf, h, &record.original, wait));
     match restored {
         Ok(released) if left.is_empty() => {
             locked.forget()?;
@@ -134,25 +142,23 @@ fn converge(
     vf: PciAddress,
     host: &mut dyn Host,
     original: &VfState,
+    wait: Duration,
 ) -> Result<Released, ReleaseError> {
     let mut released = Released::default();
     let mut failed = Vec::new();
+    let deadline = Instant::now() + wait.min(HOMECOMING);
     for _ in 0..ROUNDS {
-        let observed = match host.observe() {
-            Ok(Some(observed)) => observed,
-            Ok(None) => {
-                released.notes.push(format!("VF {vf} is no more"));
-                return Ok(released);
-            }
-            Err(error) => {
-                failed.push(error.to_string());
-                return Err(ReleaseError::Left { vf, left: failed });
-            }
+        let Some(observed) = observe_at_home(host, original, deadline).map_err(|reason| {
+            let left = failed.iter().cloned().chain([reason]).collect();
+            ReleaseError::Left { vf, left }
+        })?
+        else {
+            released.notes.push(format!("VF {vf} is no more"));
+            return Ok(released);
         };
         let changes = restore(original, &observed);
         if changes.is_empty() {
-            return missing(original, &observed)
-                .map_or(Ok(released), |what| Err(ReleaseError::Left { vf, left: vec![what] }));
+            return Ok(released);
         }
         failed = make(host, &changes, &mut released);
         if failed.is_empty() {
@@ -161,6 +167,24 @@ fn converge(
         }
     }
     Err(ReleaseError::Left { vf, left: failed })
+}
+
+/// The VF with the netdev that it had, which may still be on its way from a namespace that is gone.
+fn observe_at_home(
+    host: &mut dyn Host,
+    original: &VfState,
+    deadline: Instant,
+) -> Result<Option<Observed>, String> {
+    loop {
+        let Some(observed) = host.observe().map_err(|error| error.to_string())? else {
+            return Ok(None);
+        };
+        match missing(original, &observed) {
+            Some(_) if Instant::now() < deadline => std::thread::sleep(POLL),
+            Some(what) => return Err(what),
+            None => return Ok(Some(observed)),
+        }
+    }
 }
 
 /// Goes on past what fails; what failed, in words.
@@ -175,13 +199,14 @@ fn make(host: &mut dyn Host, changes: &[Change], released: &mut Released) -> Vec
     failed
 }
 
-/// What no change can bring back.
+/// What no change can bring back. A netdev that is gone with its driver comes with that.
 fn missing(original: &VfState, observed: &Observed) -> Option<String> {
     let was = original.netdev.as_ref()?;
-    observed.state.netdev.is_none().then(|| {
+    let gone = observed.state.netdev.is_none() && observed.state.driver == original.driver;
+    gone.then(|| {
         format!(
-            "its netdev ({} on the host) is in no network namespace known here: processes of the pod \
-             may still hold it",
+            "its netdev ({} on the host) is in no network namespace known here: processes of the \
+             pod may still hold it",
             was.name
         )
     })

@@ -17,12 +17,17 @@ const CREATE_EXCLUSIVE: u16 = 0x600;
 
 const ADDRESS: u16 = 1;
 const LOCAL: u16 = 2;
+const LABEL: u16 = 3;
 const BROADCAST: u16 = 4;
 const FLAGS: u16 = 8;
+const ROUTE_PRIORITY: u16 = 9;
 
 const INET: u8 = 2;
 const INET6: u8 = 10;
 const PERMANENT: u32 = 0x80;
+/// `nodad`, `home`, `mngtmpaddr`, `noprefixroute` and `autojoin`: what somebody sets, and no state of the
+/// kernel's.
+const SETTABLE: u32 = 0x02 | 0x10 | 0x100 | 0x200 | 0x400;
 const SCOPE_LINK: u8 = 253;
 /// `struct ifaddrmsg`: family, prefix length, flags, scope, link.
 const IFADDRMSG_BYTES: usize = 8;
@@ -38,6 +43,26 @@ pub struct Address {
     /// The broadcast address, where one was given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub broadcast: Option<Ipv4Addr>,
+    /// How far it reaches: a number of `/etc/iproute2/rt_scopes`, 0 for everywhere.
+    #[serde(default)]
+    pub scope: u8,
+    /// The flags that somebody set, `IFA_F_*` of `linux/if_addr.h`.
+    #[serde(default)]
+    pub flags: u32,
+    /// The label of an IPv4 address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// The metric of its prefix's route, where one was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metric: Option<u32>,
+}
+
+impl Address {
+    /// A plain address of a prefix, without more.
+    #[must_use]
+    pub fn new(address: IpAddr, prefix: u8) -> Self {
+        Self { address, prefix, broadcast: None, scope: 0, flags: 0, label: None, metric: None }
+    }
 }
 
 impl Links {
@@ -78,11 +103,16 @@ fn write(link: IfIndex, address: &Address) -> Vec<u8> {
         IpAddr::V4(v4) => (INET, v4.octets().to_vec()),
         IpAddr::V6(v6) => (INET6, v6.octets().to_vec()),
     };
-    let mut payload = vec![family, address.prefix, 0, 0];
+    let [flags, ..] = address.flags.to_ne_bytes();
+    let mut payload = vec![family, address.prefix, flags, address.scope];
     payload.extend(link.0.to_ne_bytes());
     let attributes = Writer::default().bytes(LOCAL, &bytes).bytes(ADDRESS, &bytes);
     let attributes =
         attributes.maybe(address.broadcast, |writer, to| writer.bytes(BROADCAST, &to.octets()));
+    let attributes = attributes
+        .maybe(address.label.as_deref(), |writer, label| writer.string(LABEL, label))
+        .maybe(Some(address.flags).filter(|f| *f != 0), |writer, flags| writer.u32(FLAGS, flags))
+        .maybe(address.metric, |writer, metric| writer.u32(ROUTE_PRIORITY, metric));
     payload.extend(attributes.into_bytes());
     payload
 }
@@ -100,9 +130,15 @@ fn parse(payload: &[u8], wanted: IfIndex) -> Result<Option<Address>, AttrError> 
         return Ok(None);
     }
     let bytes = attributes.get(LOCAL).or_else(|| attributes.get(ADDRESS)).unwrap_or_default();
-    let broadcast = attributes.fixed::<4>(BROADCAST, "4 bytes")?.map(Ipv4Addr::from);
-    let address = ip_address(bytes);
-    Ok(address.map(|address| Address { address, prefix: header[1], broadcast }))
+    let Some(address) = ip_address(bytes) else { return Ok(None) };
+    Ok(Some(Address {
+        broadcast: attributes.fixed::<4>(BROADCAST, "4 bytes")?.map(Ipv4Addr::from),
+        scope: header[3],
+        flags: flags & SETTABLE,
+        label: attributes.string(LABEL)?,
+        metric: attributes.u32(ROUTE_PRIORITY)?.filter(|metric| *metric != 0),
+        ..Address::new(address, header[1])
+    }))
 }
 
 fn ip_address(bytes: &[u8]) -> Option<IpAddr> {
@@ -124,13 +160,14 @@ mod tests {
     use proptest::prelude::*;
 
     fn address(text: &str, prefix: u8) -> Address {
-        Address { address: text.parse().unwrap(), prefix, broadcast: None }
+        Address::new(text.parse().unwrap(), prefix)
     }
 
     #[test]
     fn loopback_has_its_address() {
         let found = Links::open().unwrap().addresses(IfIndex(1)).unwrap();
-        assert!(found.contains(&address("127.0.0.1", 8)), "{found:?}");
+        let shown: Vec<String> = found.iter().map(Address::to_string).collect();
+        assert!(shown.contains(&"127.0.0.1/8".to_owned()), "{shown:?}");
     }
 
     /// What `ip address add 192.0.2.1/24 brd 192.0.2.255 dev lo` (iproute2 6.1) sends after the
@@ -142,6 +179,23 @@ mod tests {
         let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         let iproute2 = "02180000 01000000 08000200 c0000201 08000100 c0000201 08000400 c00002ff";
         assert_eq!(hex, iproute2.replace(' ', ""));
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let full = Address {
+            broadcast: Some(Ipv4Addr::new(192, 0, 2, 255)),
+            scope: 253,
+            flags: 0x200,
+            label: Some("np0v0:1".to_owned()),
+            metric: Some(7),
+            ..address("192.0.2.1", 24)
+        };
+        // The kernel adds that it is for good.
+        let mut bytes = write(IfIndex(7), &full);
+        let flags = bytes.windows(4).position(|w| w == [8, 0, 8, 0]).unwrap() + 4;
+        bytes[flags] |= 0x80;
+        assert_eq!(parse(&bytes, IfIndex(7)).unwrap(), Some(full));
     }
 
     #[test]

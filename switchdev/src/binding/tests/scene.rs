@@ -215,7 +215,7 @@ fn netdev() -> NetdevState {
         mtu: 1500,
         up: true,
         alias: Some("rack 7".to_owned()),
-        addresses: vec![Address { address, prefix: 24, broadcast: None }],
+        addresses: vec![Address::new(address, 24)],
     }
 }
 

@@ -1,0 +1,126 @@
+//! The collector at work: VFs of pods that are gone are given back, at the start and then now and again.
+//!
+//! What is to be done and how is the library's ([`Binder::collect`]) and the CNI's ([`Steps`]). Here it is
+//! called, on a thread of its own, for it waits for the kernel and for Open vSwitch; and what it did is
+//! logged and shown.
+
+use std::time::Duration;
+
+use sriov_cni::attach::Steps;
+use switchdev::Sysfs;
+use switchdev::binding::{Binder, Collected, KernelNode};
+use switchdev::ledger::{Entry, LedgerError, Record};
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::config::Ledger;
+use crate::report::{Status, Vfs};
+
+/// How long a namespace that goes may take to give its VF back; the next round comes soon.
+const HOMECOMING: Duration = Duration::from_secs(2);
+
+/// The collector; it ends when this is dropped. A round under way is finished.
+#[derive(Debug)]
+pub(super) struct Collector(AbortHandle);
+
+impl Drop for Collector {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// What one round did and found.
+#[derive(Debug, Default)]
+struct Round {
+    collected: Vec<Collected>,
+    held: Vec<String>,
+}
+
+impl Collector {
+    pub(super) fn start(ledger: Ledger, status: watch::Sender<Status>) -> Self {
+        Self(tokio::spawn(go_round(ledger, status)).abort_handle())
+    }
+}
+
+async fn go_round(ledger: Ledger, status: watch::Sender<Status>) {
+    let mut tick = interval(ledger.interval);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        let ledger = ledger.clone();
+        let round = tokio::task::spawn_blocking(move || collect(&ledger)).await;
+        match round {
+            Ok(Ok(round)) => status.send_modify(|status| take(&mut status.vfs, &round)),
+            Ok(Err(error)) => status.send_modify(|status| lose(&mut status.vfs, error.to_string())),
+            Err(error) => tracing::error!("a round of the collector ended early: {error}"),
+        }
+    }
+}
+
+fn collect(ledger: &Ledger) -> Result<Round, LedgerError> {
+    let ledger = switchdev::ledger::Ledger::open(&ledger.dir)?;
+    let sysfs = Sysfs::default();
+    let mut binder = Binder {
+        ledger: &ledger,
+        node: &mut KernelNode::new(sysfs.clone()),
+        external: &mut Steps::new(sysfs),
+        wait: HOMECOMING,
+    };
+    let collected = binder.collect(&|_| true);
+    let entries = ledger.entries()?.into_values().filter_map(Result::ok);
+    let held = entries.filter(|Entry { record, .. }| record.as_ref().is_some_and(is_held));
+    Ok(Round { collected, held: held.map(|entry| entry.to_string()).collect() })
+}
+
+fn is_held(record: &Record) -> bool {
+    record.phase == switchdev::ledger::Phase::Bound
+}
+
+/// Logs what was done, and of what could not be done only what is new.
+fn take(vfs: &mut Vfs, round: &Round) {
+    let lost = round.collected.iter().filter(|collected| collected.is_failure());
+    let lost: Vec<String> = lost.map(Collected::to_string).collect();
+    for sentence in lost.iter().filter(|sentence| !vfs.lost.contains(sentence)) {
+        tracing::error!("{sentence}");
+    }
+    for done in round.collected.iter().filter(|collected| !collected.is_failure()) {
+        tracing::warn!("{done}");
+        vfs.given_back += u64::from(matches!(done, Collected::GivenBack { .. }));
+    }
+    vfs.held.clone_from(&round.held);
+    vfs.lost = lost;
+}
+
+fn lose(vfs: &mut Vfs, sentence: String) {
+    if !vfs.lost.contains(&sentence) {
+        tracing::error!("{sentence}");
+    }
+    vfs.lost = vec![sentence];
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure(reason: &str) -> Collected {
+        Collected::Failed { vf: None, reason: reason.to_owned() }
+    }
+
+    #[test]
+    fn what_is_lost_is_shown_until_it_is_found() {
+        let mut vfs = Vfs::default();
+        take(&mut vfs, &Round { collected: vec![failure("busy")], held: Vec::new() });
+        assert_eq!((vfs.lost.as_slice(), vfs.given_back), (["busy".to_owned()].as_slice(), 0));
+        take(&mut vfs, &Round::default());
+        assert_eq!(vfs.lost, Vec::<String>::new());
+    }
+
+    #[test]
+    fn an_empty_ledger_is_in_order() {
+        let dir = tempfile::tempdir().unwrap();
+        let ledger = Ledger { dir: dir.path().join("ledger"), interval: Duration::from_secs(30) };
+        let round = collect(&ledger).unwrap();
+        assert!(round.held.is_empty());
+    }
+}
