@@ -84,6 +84,10 @@ impl<'a> Table<'a> {
                 break;
             }
             let Some(candidate) = self.candidate(at, state, overrides, reads) else { continue };
+            // Once the conjunction is known, its clauses count no more.
+            if candidate.is_clause() && overrides.iter().any(|(field, _)| *field == Field::ConjId) {
+                continue;
+            }
             if candidate.is_certain() {
                 last = candidate.rule.priority;
             }
