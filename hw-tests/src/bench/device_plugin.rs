@@ -12,8 +12,8 @@ use plugin_testkit::kubelet::Registration;
 use plugin_testkit::{Dirs, Kubelet, Plugin, Tree};
 use serde::{Deserialize, Serialize};
 
-/// How many devices, one figure each.
-const SIZES: [u16; 3] = [250, 500, 1000];
+/// How many devices, one figure each; the PFs have as many each.
+const SIZES: [u16; 3] = [200, 500, 1000];
 const PFS: u8 = 4;
 /// How many requests the median is of.
 const REQUESTS: usize = 50;
