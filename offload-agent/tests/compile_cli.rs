@@ -78,7 +78,8 @@ fn one_port_alone() {
 fn json_has_filters_and_verdicts() {
     let json: serde_json::Value = serde_json::from_str(&with(&["--output", "json"])).unwrap();
     assert_eq!(json["summary"]["rules"], 8);
-    assert_eq!(json["verdicts"][2]["kept"][0]["reason"], "NORMAL");
+    let kept = json["verdicts"][2]["kept"].as_array().unwrap();
+    assert!(kept.iter().any(|kept| kept["reason"] == "NORMAL"), "{kept:?}");
     let named = json["verdicts"][1]["filters"][0].as_str().unwrap();
     let filters = json["filters"].as_array().unwrap();
     assert!(filters.iter().any(|filter| filter["id"] == named), "a verdict names its filters");
@@ -230,13 +231,13 @@ fn the_summary_says_what_the_card_needs() {
 
 #[test]
 fn a_packet_is_followed_through_rules_and_filters() {
-    let offloaded = with(&["--explain-packet", "ip,in_port=np0r0,dl_dst=02:00:00:00:00:03"]);
+    let offloaded = with(&["--explain-packet", "ip,in_port=np0r1,dl_dst=02:00:00:00:00:02"]);
     assert!(
-        offloaded.contains("br0 priority=50,in_port=2,dl_dst=02:00:00:00:00:03 actions=output:3"),
+        offloaded.contains("br0 priority=50,in_port=3,dl_dst=02:00:00:00:00:02 actions=output:2"),
         "{offloaded}"
     );
-    assert!(offloaded.contains("filter add dev np0r0 ingress chain 0"), "{offloaded}");
-    assert_eq!(offloaded.matches("=> it leaves by np0r1 of br0").count(), 2, "{offloaded}");
+    assert!(offloaded.contains("filter add dev np0r1 ingress chain 0"), "{offloaded}");
+    assert_eq!(offloaded.matches("=> it leaves by np0r0 of br0").count(), 2, "{offloaded}");
     assert!(offloaded.ends_with("\nthe same end\n"), "{offloaded}");
     let told = with(&["--explain-packet", "tcp,in_port=3,tp_dst=80,dl_dst=02:00:00:00:00:09"]);
     assert!(told.contains("=> only OVS can do it: a controller is told"), "{told}");
