@@ -86,7 +86,10 @@ const FILTERS: [&str; 8] = [
 ];
 
 /// A line of progress for this many cycles.
-const TELL_EVERY: u32 = 100;
+const TELL_EVERY: u32 = 20;
+/// Between the rounds of a stream: this is about races, not about load. A packet costs the debug kernel about ten times as much.
+const PAUSE: Duration = Duration::from_millis(2);
+const PAUSE_DEBUG: Duration = Duration::from_millis(25);
 
 fn cycles(ctx: &Ctx, usual: u32, debug: u32) -> u32 {
     if ctx.kernel == Flavour::Debug { debug } else { usual }
@@ -99,6 +102,7 @@ struct Rack {
     tor: Netns,
     card: Card,
     nic: Nicsim,
+    pause: Duration,
 }
 
 impl Rack {
@@ -106,7 +110,8 @@ impl Rack {
         let nic = Nicsim::load(ctx, "")?;
         let (a, b, tor) = (Netns::new("a")?, Netns::new("b")?, Netns::new("tor")?);
         tor.take("np0w", "10.9.0.9/24")?;
-        let rack = Self { a, b, tor, card: Card::open()?, nic };
+        let pause = if ctx.kernel == Flavour::Debug { PAUSE_DEBUG } else { PAUSE };
+        let rack = Self { a, b, tor, card: Card::open()?, nic, pause };
         rack.plug()?;
         Ok(rack)
     }
@@ -125,9 +130,14 @@ impl Rack {
         let to_a = Udp { mac: (MAC_B, MAC_A), ip: (IP_B, IP_A), ..to_b };
         let in_vlan = Udp { mac: (MAC_TOR, MAC_A), ip: (IP_TOR, IP_A), vlan: Some(100), ..to_b };
         Ok(vec![
-            Stream::start(&self.a, "np0v0", &[to_b, to_tor, tracked])?,
-            Stream::start(&self.b, "np0v1", &[to_a, Udp { ip: (IP_B, IP_TOR), ..to_a }])?,
-            Stream::start(&self.tor, "np0w", &[in_vlan])?,
+            Stream::start(&self.a, "np0v0", self.pause, &[to_b, to_tor, tracked])?,
+            Stream::start(
+                &self.b,
+                "np0v1",
+                self.pause,
+                &[to_a, Udp { ip: (IP_B, IP_TOR), ..to_a }],
+            )?,
+            Stream::start(&self.tor, "np0w", self.pause, &[in_vlan])?,
         ])
     }
 
@@ -211,7 +221,7 @@ struct Stream {
 }
 
 impl Stream {
-    fn start(netns: &Netns, link: &str, packets: &[Udp]) -> anyhow::Result<Self> {
+    fn start(netns: &Netns, link: &str, pause: Duration, packets: &[Udp]) -> anyhow::Result<Self> {
         let frames = packets.iter().map(|packet| packet.bytes(Marker::fresh()));
         let frames = frames.collect::<anyhow::Result<Vec<_>>>()?;
         let (over, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
@@ -220,7 +230,7 @@ impl Stream {
             let (over, sent) = (Arc::clone(&over), Arc::clone(&sent));
             move || {
                 if enter_thread(&name).is_ok() {
-                    pump(&link, &frames, &over, &sent);
+                    pump(&link, pause, &frames, &over, &sent);
                 }
             }
         });
@@ -239,18 +249,17 @@ impl Drop for Stream {
 }
 
 /// A link that goes and comes back is another one, so the socket is opened anew when sending fails.
-fn pump(link: &str, frames: &[Vec<u8>], over: &AtomicBool, sent: &AtomicU32) {
+fn pump(link: &str, pause: Duration, frames: &[Vec<u8>], over: &AtomicBool, sent: &AtomicU32) {
     while !over.load(Ordering::Relaxed) {
         if let Ok(socket) = PacketSocket::open(link) {
             while !over.load(Ordering::Relaxed)
                 && frames.iter().all(|frame| socket.send(frame).is_ok())
             {
                 sent.fetch_add(1, Ordering::Relaxed);
-                // The others want the processors too: this is about races, not about load.
-                thread::sleep(Duration::from_millis(2));
+                thread::sleep(pause);
             }
         }
-        thread::sleep(Duration::from_millis(2));
+        thread::sleep(pause);
     }
 }
 
