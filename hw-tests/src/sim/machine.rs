@@ -32,8 +32,11 @@ const CPUS: u32 = 2;
 /// The rest of it is for a busy host that emulates. `no_timer_check`: the timer is late, and the kernel would take it for broken
 /// and panic (timer_irq_works). `nohz=off highres=off`: now and then a timer interrupt is lost; where the timer is set anew for
 /// each event the CPU then sleeps for good, and the next grace period of RCU with it, but a periodic one comes again.
+///
+/// `slub_debug=- no_debug_objects` is for the debug kernel, where KASAN, kmemleak and lockdep look already: with these two as
+/// well a fork takes seconds. Other kernels have neither.
 const CMDLINE: &str = "console=ttyS0 loglevel=7 panic=-1 oops=panic intel_iommu=on iommu=pt random.trust_cpu=on \
-     no_timer_check nohz=off highres=off";
+     no_timer_check nohz=off highres=off slub_debug=- no_debug_objects";
 
 /// The virtio-serial ports, and the console: each is a socket of this name in the run's directory.
 pub const CONSOLE: &str = "console";
