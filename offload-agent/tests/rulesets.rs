@@ -5,6 +5,7 @@
 //! `RULESETS=DIRECTORY cargo test -p offload-agent --test rulesets`; a ruleset is a file `BRIDGE.flows*.txt`, with
 //! `BRIDGE.groups.txt`, `BRIDGE.meters.txt` and `BRIDGE.tlv.txt` beside it where there are any.
 
+#![expect(clippy::panic, reason = "a test that panics has failed")]
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 #[allow(dead_code, reason = "each test binary uses its part of this")]

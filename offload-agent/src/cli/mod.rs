@@ -43,7 +43,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Compile rules from a file, and show filters and verdicts; nothing is touched.
-    Compile(compile::Args),
+    Compile(Box<compile::Args>),
     /// Run the daemon.
     Run(run::Args),
     /// Show what is in hardware, and why the rest is not.

@@ -1,6 +1,8 @@
 //! An Open vSwitch of the test's own: a database and a switch with a dummy datapath in a temporary directory. It needs
 //! no privileges and touches nothing of the machine.
 
+#![expect(clippy::panic, reason = "a test that panics has failed")]
+
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
