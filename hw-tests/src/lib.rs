@@ -7,6 +7,7 @@
 //! setup/  the system packages all this needs
 //! cases/  the tests that run in the guest; one file a subject
 //! demo/   the main job, told step by step
+//! differential/  the compiler against Open vSwitch itself, on any machine
 //! ```
 //!
 //! Host and guest run the same binary. The host's root file system is the guest's root (read-only, with a layer of
@@ -16,6 +17,7 @@ pub mod bench;
 pub mod cases;
 pub mod cli;
 pub mod demo;
+pub mod differential;
 pub mod guest;
 pub mod setup;
 pub mod sim;

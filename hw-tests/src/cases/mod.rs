@@ -16,6 +16,7 @@ mod nicsim_control;
 mod nicsim_cycle;
 mod nicsim_flow;
 mod node;
+mod same_traffic;
 mod sriov;
 mod tc_roundtrip;
 
@@ -39,6 +40,7 @@ const SUBJECTS: &[&[Case]] = &[
     device_plugin::CASES,
     bad_input::CASES,
     mirror::CASES,
+    same_traffic::CASES,
 ];
 
 /// A test in the guest.

@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand, each with `run(self) -> anyhow::Result<ExitCode>`.
 
 mod bench;
+mod differential;
 mod guest;
 mod setup;
 mod sim;
@@ -31,6 +32,7 @@ enum Command {
     Demo,
     /// Measure against rivals in the same run; the figures go to target/bench/report.json.
     Bench(bench::BenchArgs),
+    Differential(differential::DifferentialArgs),
     /// What runs inside the guest; not for people.
     #[command(subcommand, hide = true)]
     Guest(guest::Guest),
@@ -43,6 +45,7 @@ impl Command {
             Self::Setup(args) => args.run(),
             Self::Demo => crate::demo::on_host(),
             Self::Bench(bench) => bench.run(),
+            Self::Differential(args) => args.run(),
             Self::Guest(guest) => guest.run(),
         }
     }

@@ -6,13 +6,17 @@
 use std::collections::BTreeMap;
 
 use flow_compiler::capabilities::Capabilities;
-use flow_compiler::compile::interp::{self, Frame, Parser, World};
+use flow_compiler::compile::interp::{
+    self, Connection, Conntrack, Filters, Frame, Parser, Rewrite, State, Translation, World,
+};
 use flow_compiler::compile::ir::Ingress;
 use flow_compiler::openflow::text::{Names, parse_rules};
 use flow_compiler::openflow::{BridgeName, BridgeRules, Field, OfPort, Rule, Ruleset};
+use flow_compiler::plan::Plan;
 use flow_compiler::ports::{
     BridgePorts, Port, PortIfIndex, PortKind, PortMap, SwitchPort, SwitchRole,
 };
+use tc_filter::CtZone;
 
 pub(crate) const BRIDGE: &str = "br0";
 
@@ -47,31 +51,61 @@ pub(crate) fn ruleset(rules: impl IntoIterator<Item = Rule>) -> Ruleset {
     Ruleset { bridges: BTreeMap::from([(BridgeName::from(BRIDGE), rules)]) }
 }
 
-/// Compiles, and compares the fate of every packet on every port with OpenFlow's.
+/// Compiles, and compares the fate of every packet on every port with OpenFlow's, whatever connection tracking says.
 pub(crate) fn check(ruleset: &Ruleset, ports: &PortMap, card: &Capabilities, packets: &[Frame]) {
     let compiled = flow_compiler::compile(ruleset, ports, card);
     let limits = card.vlan_limit.map_or_else(|| vec![1, 2], |limit| vec![limit]);
-    let worlds: Vec<World<'_>> =
+    let mut worlds: Vec<World<'_>> =
         limits.into_iter().map(|limit| World::new(ruleset, ports, limit)).collect();
-    for ingress in [1, 2].map(port) {
-        if !ruleset_knows(ruleset, &ingress) {
-            continue;
+    for conntrack in answers(ruleset) {
+        worlds.iter_mut().for_each(|world| world.conntrack = conntrack.clone());
+        for ingress in [1, 2].map(port) {
+            if ruleset_knows(ruleset, &ingress) {
+                check_port(&compiled.plan, &worlds, &ingress, packets);
+            }
         }
+    }
+}
+
+fn check_port(plan: &Plan, worlds: &[World<'_>], ingress: &Ingress, packets: &[Frame]) {
+    for world in worlds {
+        let filters = Filters { plan, ports: world.ports, conntrack: &world.conntrack };
         for packet in packets {
-            let fate = |parser| interp::plan(&compiled.plan, ports, &ingress, packet, parser);
-            let (kernel, card) = (fate(Parser::Kernel), fate(Parser::Card));
-            for world in &worlds {
-                let expected = interp::openflow(world, &ingress, &packet.packet());
+            let expected = interp::openflow(world, ingress, &packet.packet());
+            for parser in [Parser::Kernel, Parser::Card] {
+                let fate = interp::plan(&filters, ingress, &packet.packet(), parser);
                 assert!(
-                    kernel.agrees(&expected) && card.agrees(&expected),
-                    "on {ingress}, vlan-limit {}, packet {packet:?}\nOpenFlow: {expected:?}\n\
-                     filters: {kernel:?}, on a card {card:?}\n{}",
+                    fate.agrees(&expected),
+                    "on {ingress}, vlan-limit {}, {:?}, packet {packet:?}\nOpenFlow: {expected:?}\n\
+                     filters, {parser:?}: {fate:?}\n{}",
                     world.vlan_limit,
-                    story(ruleset, &compiled.plan)
+                    world.conntrack,
+                    story(world.ruleset(), plan)
                 );
             }
         }
     }
+}
+
+/// What connection tracking may say about the one connection of a packet, if anybody asks.
+fn answers(ruleset: &Ruleset) -> Vec<Conntrack> {
+    let mut rules = ruleset.bridges.values().flat_map(|bridge| bridge.rules.values());
+    if !rules.any(|rule| rule.to_string().contains("ct(")) {
+        return vec![Conntrack::default()];
+    }
+    let translated = Translation {
+        dst: Rewrite { address: Some([10, 0, 0, 9].into()), port: None },
+        ..Translation::default()
+    };
+    let states = [State::New, State::Established, State::Reply, State::Invalid];
+    let plain = states.map(|state| Connection { state, ..Connection::default() });
+    let marked = Connection { mark: 1, translation: translated, ..plain[1] };
+    let all = plain.into_iter().chain([marked]);
+    all.map(|connection| Conntrack {
+        zones: BTreeMap::from([(CtZone(5), connection)]),
+        ..Conntrack::default()
+    })
+    .collect()
 }
 
 /// Whether a look at the second port can show anything that the first one does not.

@@ -7,15 +7,14 @@ use std::io::{self, Write};
 use clap::ValueEnum;
 use flow_compiler::Compiled;
 use flow_compiler::compile::interp::{
-    Connection, Conntrack, Delivery, Effects, Egress, Fate, Frame, Hop, Outcome, Packet, Parser,
-    State, World, openflow, outcomes, plan,
+    Connection, Conntrack, Delivery, Effects, Egress, Fate, Filters, Followed, Frame, Hop, Outcome,
+    Packet, Parser, State, World, openflow, outcomes,
 };
 use flow_compiler::compile::ir::Ingress;
 use flow_compiler::openflow::text::parse_rules;
 use flow_compiler::openflow::{BridgeName, Field, OfPort, Ruleset};
-use flow_compiler::plan::Plan;
 use flow_compiler::ports::PortMap;
-use tc_filter::{Action, ChainId, CtZone, Filter, FilterId, IfIndex};
+use tc_filter::{CtZone, IfIndex};
 
 use super::{CompileError, names, packet};
 
@@ -134,20 +133,11 @@ impl Explanation<'_> {
         writeln!(to, "\n{same}")
     }
 
-    /// The filter of the first chain that takes the packet, and where it ends.
+    /// The filters that take the packet, in order, and where it ends.
     fn follow(&self, asked: &Asked) -> Followed {
-        let judge = |filters: &Plan| {
-            plan(filters, self.ports, &asked.ingress, &asked.packet.frame, Parser::Card)
-        };
-        let takes = |filter: &&Filter| {
-            let alone = Filter { actions: vec![Action::DROP], ..(*filter).clone() };
-            filter.chain == ChainId::ZERO && judge(&Plan::from_iter([alone])) != Fate::Ovs
-        };
-        let first = self.compiled.plan.filters.values().find(takes);
-        Followed {
-            fate: judge(&self.compiled.plan),
-            hits: first.map(Filter::id).into_iter().collect(),
-        }
+        let filters =
+            Filters { plan: &self.compiled.plan, ports: self.ports, conntrack: &asked.conntrack };
+        filters.follow(&asked.ingress, &asked.packet, Parser::Card)
     }
 
     fn print_way(&self, way: &Outcome<'_>, came: &Frame, to: &mut impl Write) -> io::Result<()> {
@@ -199,12 +189,6 @@ impl Explanation<'_> {
         }
         text
     }
-}
-
-/// A packet's way through the filters.
-struct Followed {
-    fate: Fate,
-    hits: Vec<FilterId>,
 }
 
 /// One look-up.

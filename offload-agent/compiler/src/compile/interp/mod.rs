@@ -18,7 +18,7 @@ pub use conntrack::{
     Commit, Connection, Conntrack, NatAsked, Oracle, Range, Rewrite, State, Tracking, Translation,
 };
 pub use dissect::{Dissected, Parser, Tag};
-pub use filters::plan;
+pub use filters::{Filters, Followed, plan};
 pub use frame::Frame;
 pub use l4::{Endpoint, Tuple};
 pub use openflow::{

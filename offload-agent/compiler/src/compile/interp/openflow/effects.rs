@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use super::super::conntrack::Tracking;
+use super::super::conntrack::{State, Tracking};
 use super::super::packet::Delivery;
 use crate::openflow::{BridgeName, Rule, TableId};
 
@@ -107,4 +107,6 @@ pub struct Outcome<'a> {
     pub doubts: BTreeSet<Doubt>,
     /// The look-ups, in order.
     pub hops: Vec<Hop<'a>>,
+    /// What connection tracking said each time the packet started again, in order.
+    pub answers: Vec<State>,
 }

@@ -68,6 +68,11 @@ impl<'a> World<'a> {
         World { ruleset, tables, ports, vlan_limit, conntrack: Conntrack::default() }
     }
 
+    /// The rules.
+    pub fn ruleset(&self) -> &'a Ruleset {
+        self.ruleset
+    }
+
     fn table(&self, bridge: &'a BridgeName, table: TableId) -> impl Iterator<Item = &'a Rule> {
         self.tables.get(&(bridge, table)).into_iter().flatten().copied()
     }

@@ -43,19 +43,26 @@ impl<'w> Walk<'w> {
             return;
         }
         let vlans = inside(port, came);
-        self.learn(bridge, state, number, vlans[0].vid);
-        self.forward(bridge, state, number, vlans);
+        let learned = self.learn(bridge, state, number, vlans[0].vid);
+        let to_itself = state.flow.get(Field::EthDst) == state.flow.get(Field::EthSrc);
+        // The address is learned before it is looked up.
+        if !(learned && to_itself) {
+            self.forward(bridge, state, number, vlans);
+        }
     }
 
     /// `is_mac_learning_update_needed`: nothing is learned from group addresses, nor in VLANs that flood.
-    fn learn(&mut self, bridge: &BridgePorts, state: &State<'w>, port: OfPort, vlan: u16) {
+    fn learn(&mut self, bridge: &BridgePorts, state: &State<'w>, port: OfPort, vlan: u16) -> bool {
         let mac = mac(&state.flow, Field::EthSrc);
         if is_group(mac) || bridge.flood_vlans.contains(&vlan) {
-            return;
+            return false;
         }
-        if bridge.fdb.lookup(vlan, mac).is_none_or(|known| known.port != port && !known.is_static) {
+        let known = bridge.fdb.lookup(vlan, mac);
+        let new = known.is_none_or(|known| known.port != port && !known.is_static);
+        if new {
             self.doubts.insert(Doubt::LearnsAddress);
         }
+        new
     }
 
     fn forward(
@@ -150,8 +157,15 @@ fn admits(port: &Port, vid: u16) -> bool {
     }
 }
 
+/// A native VLAN is always carried, and VLAN 0 is it, whatever the list says (`bundle_set`).
 fn trunks(port: &Port, vid: u16) -> bool {
-    port.trunks.is_empty() || port.trunks.contains(&vid)
+    let listed = port.trunks.is_empty() || port.trunks.contains(&vid);
+    match (port.vlan_mode, port.tag) {
+        (VlanMode::NativeTagged | VlanMode::NativeUntagged, Some(native)) if native != 0 => {
+            vid == native || vid != 0 && listed
+        }
+        _ => listed,
+    }
 }
 
 /// `xvlan_input_translate`.

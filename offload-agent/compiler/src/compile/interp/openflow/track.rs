@@ -31,6 +31,11 @@ impl<'w> Walk<'w> {
         if ct.alg.is_some() {
             self.doubts.insert(Doubt::Unspecified("what an application helper does"));
         }
+        let tags = usize::from(self.world.vlan_limit);
+        if self.world.conntrack.oracle == Oracle::Trace && state.flow.tags.len() > tags {
+            // The datapath reads the packet anew and sees fewer tags than before; the trace goes on with those it knows.
+            self.doubts.insert(Doubt::Unspecified("a new start with more tags than OVS reads"));
+        }
         let tuple = layers.and_then(|layers| layers.tuple(&state.frame));
         let before = carried(&state.flow);
         let asked = self.question(state, ct, tuple);
@@ -41,6 +46,7 @@ impl<'w> Walk<'w> {
             again.table = table;
             again.depth = 0;
             self.answer(&mut again, &asked, found);
+            self.answers.push(found.state);
             self.recirculate(again);
         }
         self.effects.tracked.push(asked);

@@ -11,7 +11,7 @@ use super::walk::{State, Walk};
 use crate::compile::interp::{Delivery, Egress, TunnelHeader};
 use crate::compile::ir::Ingress;
 use crate::openflow::{BridgeRules, Field};
-use crate::ports::{OuterByte, PortKind, Tunnel, TunnelConfig, TunnelEnd, TunnelKey};
+use crate::ports::{OuterByte, PortKind, Tunnel, TunnelConfig, TunnelEnd, TunnelKey, TunnelKind};
 
 const ECN: u8 = 3;
 const CONGESTED: u8 = 3;
@@ -67,7 +67,12 @@ impl<'w> Walk<'w> {
         if state.flow.get(Field::PktMark) != 0 {
             self.doubts.insert(Doubt::Unspecified("how the mark routes what is in the tunnel"));
         }
-        let options = match options(&state.flow, self.world.rules(state.bridge)) {
+        // Only Geneve has room for options.
+        let options = match tunnel.kind {
+            TunnelKind::Geneve => options(&state.flow, self.world.rules(state.bridge)),
+            _ => Ok(Vec::new()),
+        };
+        let options = match options {
             Ok(options) => options,
             Err(doubt) => return self.lost(doubt),
         };

@@ -9,7 +9,7 @@ use super::classify::classify;
 use super::effects::{Doubt, Effects, Hop, Outcome};
 use super::flow::{Flow, Tag};
 use super::{World, action_set, commit};
-use crate::compile::interp::Frame;
+use crate::compile::interp::{Frame, State as Relation};
 use crate::openflow::{
     Action, BridgeName, Field, MeterId, OfPort, Resubmit, Subfield, TableId, VLAN_PRESENT,
 };
@@ -57,6 +57,7 @@ pub(super) struct Walk<'w> {
     pub(super) effects: Effects,
     pub(super) doubts: BTreeSet<Doubt>,
     hops: Vec<Hop<'w>>,
+    pub(super) answers: Vec<Relation>,
     lookups: usize,
     /// Packets that start again behind connection tracking.
     pub(super) waiting: VecDeque<State<'w>>,
@@ -70,6 +71,7 @@ impl<'w> Walk<'w> {
             effects: Effects::default(),
             doubts: BTreeSet::new(),
             hops: Vec::new(),
+            answers: Vec::new(),
             lookups: 0,
             waiting: VecDeque::new(),
         }
@@ -83,8 +85,8 @@ impl<'w> Walk<'w> {
             self.first_table(&mut state, table);
             self.finish(&mut state);
         }
-        let Walk { effects, doubts, hops, choices, .. } = self;
-        (Outcome { effects: effects.sorted(), doubts, hops }, choices)
+        let Walk { effects, doubts, hops, answers, choices, .. } = self;
+        (Outcome { effects: effects.sorted(), doubts, hops, answers }, choices)
     }
 
     /// A look-up that a packet has to pass: OVS may tell a controller of a miss.

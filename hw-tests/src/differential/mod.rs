@@ -1,0 +1,117 @@
+//! The compiler against Open vSwitch itself: rulesets by chance and from files, packets aimed at their rules, and three
+//! answers to what becomes of each packet.
+//!
+//! ```text
+//! ofproto/trace of a private ovs-vswitchd ─┐
+//!                                          ├─ must be one of the ways our OpenFlow reading finds
+//! compile::interp::openflow ───────────────┤
+//!                                          ├─ must be the same, unless the packet is left to OVS
+//! compile::interp::plan on compile()'s plan┘
+//! ```
+//!
+//! A difference is a bug in one of three places. It is made small and saved, so that it becomes a test.
+
+mod bytes;
+pub(crate) mod chance;
+mod datapath;
+pub(crate) mod generate;
+mod judge;
+pub(crate) mod packet;
+mod switch;
+mod topology;
+mod trace;
+mod unixctl;
+
+use std::time::{Duration, Instant};
+
+use chance::Chance;
+use generate::Scenario;
+use judge::{Oracle, Tally};
+
+/// So often ovs-vswitchd may end by itself.
+const MOST_CRASHES: u64 = 100;
+/// One ruleset in so many is a whole pipeline.
+const OVERLAY_EVERY: u64 = 5;
+
+/// What to run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The first seed; each ruleset has the next.
+    pub seed: u64,
+    /// When to stop.
+    pub until: Limit,
+    /// Packets a ruleset.
+    pub packets: usize,
+    /// Where differences are kept.
+    pub save: std::path::PathBuf,
+    /// Directories with rulesets of real systems.
+    pub rulesets: Vec<std::path::PathBuf>,
+}
+
+/// When to stop.
+#[derive(Clone, Copy, Debug)]
+pub enum Limit {
+    /// After this time.
+    Time(Duration),
+    /// After so many (ruleset, packet) pairs.
+    Pairs(u64),
+}
+
+/// Runs; whether no difference was found.
+pub fn run(options: &Options) -> anyhow::Result<bool> {
+    let started = Instant::now();
+    let ports = topology::topology();
+    let mut tally = Tally { save: Some(options.save.clone()), ..Tally::default() };
+    real(options, &mut tally)?;
+    let mut oracle = Oracle::start(&ports, &topology::options())?;
+    let mut seed = options.seed;
+    while !over(options.until, started, &tally) {
+        let mut chance = Chance::from_seed(seed);
+        let ruleset = if seed % OVERLAY_EVERY == 0 {
+            generate::overlay::ruleset(&mut chance)?
+        } else {
+            generate::mixed::ruleset(&mut chance)?
+        };
+        let scenario = Scenario { name: format!("seed {seed}"), ports: ports.clone(), ruleset };
+        let asked =
+            judge::scenario(&mut oracle, &scenario, options.packets, &mut chance, &mut tally);
+        if let Err(error) = asked {
+            // Some rules are too much for OVS itself.
+            println!("{}: {error:#}; ovs-vswitchd is started again", scenario.name);
+            tally.crashes += 1;
+            anyhow::ensure!(tally.crashes < MOST_CRASHES, "ovs-vswitchd ends again and again");
+            oracle = Oracle::start(&ports, &topology::options())?;
+        }
+        seed += 1;
+        if seed % 50 == 0 {
+            println!("{}", tally.line(started.elapsed()));
+        }
+        if tally.differences > 20 {
+            break;
+        }
+    }
+    println!("{}", tally.line(started.elapsed()));
+    Ok(tally.differences == 0)
+}
+
+/// The rulesets of real systems, each on a switch of its own.
+fn real(options: &Options, tally: &mut Tally) -> anyhow::Result<()> {
+    for directory in &options.rulesets {
+        for scenario in generate::real::scenarios(directory)? {
+            let named = scenario.ruleset.bridges.values().map(|rules| rules.tunnel_options.clone());
+            let named = named.flatten().collect();
+            let mut oracle = Oracle::start(&scenario.ports, &named)?;
+            let mut chance = Chance::from_seed(options.seed);
+            judge::scenario(&mut oracle, &scenario, options.packets, &mut chance, tally)?;
+            println!("{}", scenario.name);
+        }
+    }
+    Ok(())
+}
+
+fn over(limit: Limit, started: Instant, tally: &Tally) -> bool {
+    match limit {
+        Limit::Time(time) => started.elapsed() >= time,
+        Limit::Pairs(pairs) => tally.pairs >= pairs,
+    }
+}

@@ -1,0 +1,115 @@
+//! C1 to C3 of the contract over more than one table: every way to hand a packet on, with every rule that may find it
+//! there, whatever connection tracking says.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot build its world fails")]
+
+mod world;
+
+use flow_compiler::capabilities::Capabilities;
+use flow_compiler::compile::interp::Frame;
+use flow_compiler::openflow::Rule;
+use world::{check, few_packets, frame, ipv4, ports, rule, ruleset, tcp};
+
+/// How the first table hands a packet on.
+const HANDS_ON: [&str; 22] = [
+    "actions=resubmit(,1)",
+    "actions=goto_table:1",
+    "actions=resubmit(,1),output:3",
+    "actions=output:3,resubmit(,1)",
+    "actions=clone(resubmit(,1)),output:3",
+    "actions=write_actions(output:3),goto_table:1",
+    "actions=load:1->NXM_NX_REG0[],resubmit(,1)",
+    "actions=load:1->NXM_NX_REG0[],resubmit(,1),load:0->NXM_NX_REG0[],resubmit(,1)",
+    "actions=push:NXM_NX_REG0[],load:1->NXM_NX_REG0[],pop:NXM_NX_REG0[],resubmit(,1)",
+    "actions=write_metadata:0x1/0x1,goto_table:1",
+    "ip,actions=move:NXM_OF_IP_DST[]->NXM_NX_REG1[],resubmit(,1)",
+    "ip,actions=move:NXM_OF_IP_DST[]->NXM_NX_REG1[],mod_nw_dst:10.0.0.9,resubmit(,1)",
+    "ip,actions=dec_ttl,resubmit(,1)",
+    "ip,actions=mod_nw_dst:10.0.0.9,resubmit(,1)",
+    "actions=set_field:02:00:00:00:00:0c->eth_dst,resubmit(,1)",
+    "actions=mod_vlan_vid:5,resubmit(,1)",
+    "actions=strip_vlan,resubmit(,1)",
+    "ip,actions=ct(table=1,zone=5)",
+    "ip,actions=ct(table=1,zone=5,nat)",
+    "actions=ct(table=1,zone=5)",
+    "tcp,actions=dec_ttl,ct(table=1,zone=5,nat),output:3",
+    "actions=load:0xffff->NXM_OF_IN_PORT[],resubmit(,1)",
+];
+
+/// What the second table looks at.
+const FINDS: [&str; 14] = [
+    "",
+    "reg0=1",
+    "metadata=1",
+    "ip,reg1=0x0a000002",
+    "ip,nw_dst=10.0.0.9",
+    "tcp,tp_dst=80",
+    "dl_dst=02:00:00:00:00:0c",
+    "dl_vlan=5",
+    "ct_state=+new+trk,ip",
+    "ct_state=+est+trk,ip",
+    "ct_state=-rpl+trk,ip",
+    "ct_state=-trk",
+    "ct_mark=1",
+    "ip,nw_ttl=63",
+];
+
+/// What it does.
+const DOES: [&str; 7] = [
+    "drop",
+    "output:2",
+    "in_port",
+    "NORMAL",
+    "ct(commit,zone=5,exec(load:1->NXM_NX_CT_MARK[])),output:2",
+    "ct_clear,output:2",
+    "mod_vlan_vid:6,output:2",
+];
+
+fn second_table() -> Vec<Rule> {
+    let pairs = FINDS.iter().flat_map(|finds| DOES.iter().map(move |does| (finds, does)));
+    pairs.map(|(finds, does)| rule(&format!("table=1,priority=2,{finds} actions={does}"))).collect()
+}
+
+/// Few shapes, and a TTL that runs out.
+fn shapes() -> Vec<Frame> {
+    let mut dying = ipv4(6, 0, &tcp(1000, 80, 2));
+    // The TTL, behind the EtherType.
+    dying[2 + 8] = 1;
+    few_packets().into_iter().step_by(3).chain([frame(&[], &dying)]).collect()
+}
+
+#[test]
+fn every_way_into_every_rule() {
+    let (ports, packets) = (ports(), shapes());
+    for (number, hands_on) in HANDS_ON.iter().enumerate() {
+        let first = rule(&format!("priority=1,{hands_on}"));
+        for second in second_table() {
+            let name = Capabilities::PROFILES[number % Capabilities::PROFILES.len()];
+            let card = Capabilities::profile(name).unwrap();
+            check(&ruleset([first.clone(), second]), &ports, &card, &packets);
+        }
+    }
+}
+
+#[test]
+fn every_two_rules_in_a_second_table() {
+    let (ports, packets, card) = (ports(), shapes(), Capabilities::nicsim());
+    let packets: Vec<Frame> = packets.into_iter().step_by(2).collect();
+    let lower: Vec<Rule> = ["output:3", "drop", "NORMAL"]
+        .iter()
+        .map(|does| rule(&format!("table=1,priority=1 actions={does}")))
+        .collect();
+    for hands_on in [
+        "actions=resubmit(,1)",
+        "ip,actions=ct(table=1,zone=5,nat)",
+        "ip,actions=dec_ttl,resubmit(,1)",
+    ] {
+        let first = rule(&format!("priority=1,{hands_on}"));
+        for high in second_table().into_iter().step_by(2) {
+            for low in &lower {
+                let all = [first.clone(), high.clone(), low.clone()];
+                check(&ruleset(all), &ports, &card, &packets);
+            }
+        }
+    }
+}
