@@ -8,6 +8,7 @@
 
 mod bad_input;
 mod chain_miss;
+mod cni;
 pub mod device_plugin;
 mod devlink;
 mod inventory;
@@ -39,6 +40,7 @@ const SUBJECTS: &[&[Case]] = &[
     sriov::CASES,
     device_plugin::CASES,
     bad_input::CASES,
+    cni::CASES,
     mirror::CASES,
     same_traffic::CASES,
 ];
