@@ -2,12 +2,14 @@
 //!
 //! Each NetConf is added, looked at, checked and deleted, and after it the node is as it was before, to the byte. IPAM is
 //! by Debian's containernetworking-plugins. The plugin is called as a library, for starting a process is dear in the
-//! guest.
+//! guest; one case runs the program.
 
 mod legacy;
 mod pod;
+mod program;
 mod switchdev;
 mod table;
+mod userspace;
 
 use super::{Case, Kernels};
 
@@ -21,5 +23,11 @@ pub(super) const CASES: &[Case] = &[
         name: "cni/netconfs-on-nicsim-in-legacy-mode",
         kernels: Kernels::All,
         run: legacy::netconfs_on_nicsim,
+    },
+    Case { name: "cni/netconfs-with-vfio-pci", kernels: Kernels::All, run: userspace::netconfs },
+    Case {
+        name: "cni/the-program-answers-as-the-library",
+        kernels: Kernels::All,
+        run: program::answers,
     },
 ];

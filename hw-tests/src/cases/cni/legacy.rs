@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
 use serde_json::json;
 use switchdev::Sysfs;
 use switchdev::phys_port::VfIndex;
@@ -12,9 +13,12 @@ use super::pod::{Pod, host_local};
 use super::table::{At, Bench, Row, row};
 use crate::cases::Ctx;
 use crate::guest::netns::Netns;
-use crate::guest::nicsim::{Nicsim, PF, UPLINK};
+use crate::guest::nicsim::{Nicsim, PF, UPLINK, write};
 use crate::guest::node_state::Scope;
+use crate::guest::tool::run;
 
+/// The PF that stays with igb.
+const IGB: &str = "0000:02:00.0";
 const MAC: &str = "02:00:00:00:00:55";
 
 fn bench(device: String, pf: &str) -> anyhow::Result<Bench> {
@@ -36,6 +40,43 @@ pub(super) fn netconfs_on_nicsim(ctx: &mut Ctx) -> anyhow::Result<()> {
     let mut rows = common_rows();
     rows.extend(rows_with_all_settings());
     bench(nic.vf_address(0)?, UPLINK)?.run(&json!({}), &rows)
+}
+
+/// VFs of the igb PF, with the kernel's igbvf, until dropped.
+pub(super) struct IgbVfs;
+
+impl IgbVfs {
+    pub(super) fn new(count: u16) -> anyhow::Result<Self> {
+        let vfs = Self;
+        run("modprobe igbvf").map(drop).or_else(|error| {
+            if std::path::Path::new("/sys/bus/pci/drivers/igbvf").exists() {
+                Ok(())
+            } else {
+                Err(error)
+            }
+        })?;
+        switchdev::sriov::set_vf_count(&Sysfs::default(), IGB.parse()?, count)?;
+        Ok(vfs)
+    }
+}
+
+impl Drop for IgbVfs {
+    fn drop(&mut self) {
+        if let Err(error) = write(format!("/sys/bus/pci/devices/{IGB}/sriov_numvfs").into(), "0") {
+            eprintln!("{error:#}");
+        }
+    }
+}
+
+pub(super) fn igb_vf(index: u16) -> anyhow::Result<String> {
+    let link = std::fs::read_link(format!("/sys/bus/pci/devices/{IGB}/virtfn{index}"))?;
+    Ok(link.file_name().context("a VF's address")?.to_string_lossy().into_owned())
+}
+
+pub(super) fn igb_netdev() -> anyhow::Result<String> {
+    let mut names = std::fs::read_dir(format!("/sys/bus/pci/devices/{IGB}/net"))?;
+    let name = names.next().context("the igb PF has no netdev")??;
+    Ok(name.file_name().to_string_lossy().into_owned())
 }
 
 fn common_rows() -> Vec<Row> {
