@@ -279,7 +279,7 @@ fn modes_under_traffic(ctx: &mut Ctx) -> anyhow::Result<()> {
     for cycle in 0..total {
         rack.card.enter_switchdev().with_context(|| format!("to switchdev, cycle {cycle}"))?;
         rack.card.enter_legacy().with_context(|| format!("to legacy, cycle {cycle}"))?;
-        if (cycle + 1) % TELL_EVERY == 0 {
+        if (cycle + 1).is_multiple_of(TELL_EVERY) {
             println!("{} of {total} cycles", cycle + 1);
         }
     }

@@ -118,11 +118,10 @@ impl Run<'_> {
         let asked = question(inside, &state.frame)?;
         let found = self.conntrack.ask(&asked, (state.mark, state.label));
         (state.mark, state.label) = (found.mark, found.label);
-        let Tuple { src, dst, .. } = match asked.tuple {
-            Some(tuple) => found.translation.of(tuple),
-            None => return Ok(self.effects.tracked.push(asked)),
-        };
-        bytes::write_ends(&mut state.frame, [src, dst]);
+        if let Some(tuple) = asked.tuple {
+            let Tuple { src, dst, .. } = found.translation.of(tuple);
+            bytes::write_ends(&mut state.frame, [src, dst]);
+        }
         self.effects.tracked.push(asked);
         Ok(())
     }
@@ -291,7 +290,7 @@ fn nat_range(text: &str) -> Option<Range> {
 fn tunnel_header(inside: &str) -> Option<(String, TunnelHeader)> {
     let parts: BTreeMap<&str, &str> = split(inside).into_iter().map(call).collect();
     let header: BTreeMap<&str, &str> = split(parts.get("header")?).into_iter().map(call).collect();
-    let ip = words(header.get("ipv4").or(header.get("ipv6"))?);
+    let ip = words(header.get("ipv4").or_else(|| header.get("ipv6"))?);
     let udp = words(header.get("udp")?);
     let byte = |key: &str| number(ip.get(key)?).and_then(|value| u8::try_from(value).ok());
     let dst_port = u16::try_from(number(udp.get("dst")?)?).ok()?;
@@ -308,8 +307,8 @@ fn tunnel_header(inside: &str) -> Option<(String, TunnelHeader)> {
             id,
             src: if ours { Ipv4Addr::UNSPECIFIED.into() } else { src },
             dst: ip.get("dst")?.parse().ok()?,
-            tos: byte("tos").or(byte("tclass"))?,
-            ttl: byte("ttl").or(byte("hlimit"))?,
+            tos: byte("tos").or_else(|| byte("tclass"))?,
+            ttl: byte("ttl").or_else(|| byte("hlimit"))?,
             src_port: 0,
             dst_port,
             csum: udp.get("csum").is_some_and(|csum| number(csum) != Some(0)),

@@ -460,7 +460,7 @@ fn story(
     for outcome in outcomes {
         ours.push_str(&format!("  {:?} doubts {:?}\n", outcome.effects, outcome.doubts));
         for hop in &outcome.hops {
-            let rule = hop.rule.map_or("none".to_owned(), |rule| rule.to_string());
+            let rule = hop.rule.map_or_else(|| "none".to_owned(), |rule| rule.to_string());
             ours.push_str(&format!("    {} {}: {rule}\n", hop.bridge, hop.table));
         }
     }

@@ -67,7 +67,7 @@ pub fn run(options: &Options) -> anyhow::Result<bool> {
     let mut seed = options.seed;
     while !over(options.until, started, &tally) {
         let mut chance = Chance::from_seed(seed);
-        let ruleset = if seed % OVERLAY_EVERY == 0 {
+        let ruleset = if seed.is_multiple_of(OVERLAY_EVERY) {
             generate::overlay::ruleset(&mut chance)?
         } else {
             generate::mixed::ruleset(&mut chance)?
@@ -83,7 +83,7 @@ pub fn run(options: &Options) -> anyhow::Result<bool> {
             oracle = Oracle::start(&ports, &topology::options())?;
         }
         seed += 1;
-        if seed % 50 == 0 {
+        if seed.is_multiple_of(50) {
             println!("{}", tally.line(started.elapsed()));
         }
         if tally.differences > 20 {

@@ -33,11 +33,11 @@ pub(super) fn answers(ctx: &mut Ctx) -> anyhow::Result<()> {
     collected(&conf, &call)
 }
 
+/// Runs the program: a verb and its configuration in, whether it succeeded and what it said out.
+type Call<'a> = dyn Fn(&str, &Value) -> anyhow::Result<(bool, Value)> + 'a;
+
 /// GC gives back what the runtime does not list, and leaves what it does.
-fn collected(
-    conf: &Value,
-    call: &dyn Fn(&str, &Value) -> anyhow::Result<(bool, Value)>,
-) -> anyhow::Result<()> {
+fn collected(conf: &Value, call: &Call<'_>) -> anyhow::Result<()> {
     let mut listed = conf.clone();
     listed["cni.dev/valid-attachments"] = json!([{"containerID": "c-web", "ifname": "net1"}]);
     ensure!(call("GC", &listed)?.0 && call("CHECK", conf)?.0, "GC took what is listed");

@@ -46,8 +46,8 @@ pub(super) fn own_addresses_only(ctx: &mut Ctx) -> anyhow::Result<()> {
     let conf = netconf(&site.nic.vf_address(0)?, &more);
     pod.call("ADD", &conf)?;
     let looked = held_to_its_own(&site, &pod, &conf);
-    let deleted = pod.call("DEL", &conf);
-    looked.and(deleted.map(drop))
+    let deleted = pod.call("DEL", &conf).map(drop);
+    looked.and(deleted)
 }
 
 fn held_to_its_own(site: &Site, pod: &Pod, conf: &Value) -> anyhow::Result<()> {

@@ -66,8 +66,8 @@ impl Bench {
         let pod = &self.pod;
         let result = pod.call("ADD", &conf)?;
         let looked = self.look(row, &result).and_then(|()| self.checks(pod, &conf, &result));
-        let deleted = pod.call("DEL", &conf);
-        looked.and(deleted.map(drop))?;
+        let deleted = pod.call("DEL", &conf).map(drop);
+        looked.and(deleted)?;
         pod.call("DEL", &conf).context("a second DEL")?;
         self.scope.ensure_is(before)
     }

@@ -277,13 +277,13 @@ fn tunnel(
         TunnelKey::Absent => 0,
         TunnelKey::Flow => asked(Field::TunId)
             .and_then(|id| u64::try_from(id).ok())
-            .unwrap_or(*chance.of(&[5, 6, 1])),
+            .unwrap_or_else(|| *chance.of(&[5, 6, 1])),
     };
     let src = match config.remote {
         TunnelEnd::Addr(address) => address,
         TunnelEnd::Any | TunnelEnd::Flow => IpAddr::V4(Ipv4Addr::new(203, 0, 113, 77)),
     };
-    let option = asked(Field::TunMetadata(0)).unwrap_or(*chance.of(&[0x10002, 0x10003, 0]));
+    let option = asked(Field::TunMetadata(0)).unwrap_or_else(|| *chance.of(&[0x10002, 0x10003, 0]));
     let data = u32::try_from(option & 0xffff_ffff).unwrap_or(0).to_be_bytes();
     let geneve = tunnel.kind == flow_compiler::ports::TunnelKind::Geneve && !chance.one_in(8);
     let options = geneve.then(|| GeneveOption::new(0x0102, 0x80, &data).ok()).flatten();

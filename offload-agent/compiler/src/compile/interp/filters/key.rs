@@ -58,7 +58,7 @@ fn options(asked: &EncKey, header: &TunnelHeader) -> bool {
 /// `skb_flow_dissect_ct`: what the last `ct` found; nothing if there was none.
 fn tracked(asked: &CtKey, packet: &Passing<'_>) -> bool {
     let found = packet.tracked;
-    let state = found.map_or(CtState::default(), |(_, found)| ct_state(found.state));
+    let state = found.map_or_else(CtState::default, |(_, found)| ct_state(found.state));
     says(asked.state, state)
         && says(asked.zone, found.map_or(0, |(zone, _)| zone.0))
         && says(asked.mark, found.map_or(0, |(_, found)| found.mark))
