@@ -54,6 +54,9 @@ pub struct Capabilities {
     pub nat: bool,
     /// `action tunnel_key`, and the `enc_*` keys.
     pub tunnels: bool,
+    /// Whether to compile what has not yet been held to OVS without a difference: `ct`, and tunnels both ways. A wrong
+    /// filter is worse than none, so no profile asks for it.
+    pub unproven: bool,
     /// `action police` as one of several actions.
     pub meters: bool,
     /// The most chains it has; 1 is a card that takes chain 0 only.
@@ -138,6 +141,7 @@ impl Capabilities {
             ct: true,
             nat: true,
             tunnels: true,
+            unproven: false,
             meters: true,
             max_chains: KERNEL_CHAINS,
             max_tables: usize::MAX,

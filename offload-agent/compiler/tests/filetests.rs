@@ -78,6 +78,7 @@ fn run(input: &str) -> String {
 
 fn card(settings: &BTreeMap<&str, &str>) -> Capabilities {
     let mut card = Capabilities::profile(settings.get("card").unwrap_or(&"nicsim")).unwrap();
+    card.unproven = true;
     if let Some(limit) = settings.get("limit") {
         card.vlan_limit = limit.parse().ok();
     }

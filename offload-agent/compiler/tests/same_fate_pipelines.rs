@@ -8,7 +8,7 @@ mod world;
 use flow_compiler::capabilities::Capabilities;
 use flow_compiler::compile::interp::Frame;
 use flow_compiler::openflow::Rule;
-use world::{check, few_packets, frame, ipv4, ports, rule, ruleset, tcp};
+use world::{check, few_packets, frame, ports, rule, ruleset, tcp};
 
 /// How the first table hands a packet on.
 const HANDS_ON: [&str; 22] = [
@@ -72,9 +72,7 @@ fn second_table() -> Vec<Rule> {
 
 /// Few shapes, and a TTL that runs out.
 fn shapes() -> Vec<Frame> {
-    let mut dying = ipv4(6, 0, &tcp(1000, 80, 2));
-    // The TTL, behind the EtherType.
-    dying[2 + 8] = 1;
+    let dying = world::ipv4_with_ttl(1, 6, 0, &tcp(1000, 80, 2));
     few_packets().into_iter().step_by(3).chain([frame(&[], &dying)]).collect()
 }
 

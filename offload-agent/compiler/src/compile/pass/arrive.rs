@@ -15,7 +15,7 @@ use crate::compile::verdict::Reason;
 use crate::compile::walk::Explorer;
 use crate::compile::walk::state::{Origin, State};
 use crate::openflow::{BridgeName, Field, Match, OfPort, VLAN_PRESENT};
-use crate::ports::{BridgePorts, Port, PortKind, Tunnel, TunnelEnd, TunnelKey};
+use crate::ports::{Port, PortKind, Tunnel, TunnelEnd, TunnelKey};
 
 pub(in crate::compile) fn run(input: &Input<'_>) -> Program {
     let mut program = Program::default();
@@ -29,7 +29,7 @@ pub(in crate::compile) fn run(input: &Input<'_>) -> Program {
             let at = Ingress { port: number, ..ingress.clone() };
             let bridge = input.bridge_number(&at.bridge);
             let Some((takes, state)) = start(number, port, input) else { continue };
-            if let Some(why) = unfit(port, input.ports.bridges.get(&at.bridge)) {
+            if let Some(why) = unfit(port, &at.bridge, input) {
                 let reason = Reason::Ingress { port: port.name.clone(), why };
                 let rules = seen_by(&mut explorer, bridge, &state);
                 unseen.push((at.clone(), reason.clone(), rules));
@@ -153,8 +153,8 @@ fn outer(tunnel: &Tunnel) -> Match {
 }
 
 /// Why no filter may stand at a port.
-fn unfit(port: &Port, ports: Option<&BridgePorts>) -> Option<&'static str> {
-    let ports = ports?;
+fn unfit(port: &Port, bridge: &BridgeName, input: &Input<'_>) -> Option<&'static str> {
+    let ports = input.ports.bridges.get(bridge)?;
     if ports.datapath_type == "netdev" {
         return Some("is in OVS's user-space datapath, which TC does not see");
     }
@@ -166,6 +166,7 @@ fn unfit(port: &Port, ports: Option<&BridgePorts>) -> Option<&'static str> {
     match &port.kind {
         PortKind::Internal => Some("is an internal port"),
         PortKind::Patch { .. } => Some("is a patch port"),
+        PortKind::Tunnel(_) if !input.capabilities.unproven => Some("is a tunnel"),
         PortKind::Tunnel(tunnel) => unfit_tunnel(port, tunnel),
         PortKind::Other(_) => Some("is of a type without TC"),
         PortKind::System if port.bond.is_some() => Some("is a member of a bond"),

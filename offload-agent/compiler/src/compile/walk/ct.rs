@@ -24,6 +24,9 @@ const INVALID: u128 = 0x10;
 const TRACKED: u128 = 0x20;
 
 pub(super) fn track<'a>(explorer: &mut Explorer<'a>, walk: &mut Walk<'a>, ct: &'a Ct) -> Then {
+    if !explorer.input.capabilities.unproven {
+        return Then::End(End::Ovs(Reason::Action("ct")));
+    }
     let asked = match asked(ct) {
         Ok(asked) => asked,
         Err(reason) => return Then::End(End::Ovs(reason)),

@@ -56,6 +56,10 @@ pub(super) fn to_device<'a>(
     let to = PortRef { bridge: walk.bridge, port: number };
     match &port.kind {
         PortKind::Patch { peer } => across(explorer, walk, number, peer),
+        PortKind::Tunnel(_) if !input.capabilities.unproven => {
+            let kind = "a tunnel";
+            Then::End(End::Ovs(Reason::PortKind { port: port.name.clone(), kind }))
+        }
         PortKind::Tunnel(tunnel) => match tunnel_problem(port, tunnel) {
             Some(reason) => Then::End(End::Ovs(reason)),
             None => {
