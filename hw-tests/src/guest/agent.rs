@@ -15,7 +15,7 @@ use serde::Deserialize;
 use super::ovs::Ovs;
 
 /// How long the agent may take to answer, and to bring the kernel after the rules.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 const ASK_AGAIN: Duration = Duration::from_millis(100);
 
 /// A running agent; dropping it kills it and takes its filters away.

@@ -128,7 +128,16 @@ const VOLATILE: [&str; 9] = [
 ];
 
 /// Runs several of a tool's commands in one process, for starting one is dear in the guest; each value of its answers as a line.
+///
+/// A tool that goes away before it has read is asked once more; what it says twice is what counts.
 fn batch(program: &str, arguments: &[&str], commands: &str) -> anyhow::Result<Vec<String>> {
+    batch_once(program, arguments, commands).or_else(|error| {
+        eprintln!("linerate: once more: {error:#}");
+        batch_once(program, arguments, commands)
+    })
+}
+
+fn batch_once(program: &str, arguments: &[&str], commands: &str) -> anyhow::Result<Vec<String>> {
     let mut child = Command::new(program)
         .args(arguments)
         .stdin(Stdio::piped())
@@ -137,9 +146,16 @@ fn batch(program: &str, arguments: &[&str], commands: &str) -> anyhow::Result<Ve
         .spawn()
         .with_context(|| format!("cannot start {program}"))?;
     let mut input = child.stdin.take().context("no standard input")?;
-    input.write_all(commands.as_bytes())?;
+    let written = input.write_all(commands.as_bytes());
     drop(input);
     let output = child.wait_with_output()?;
+    if let Err(error) = written {
+        anyhow::bail!(
+            "{program} {} took no commands ({}): {error}",
+            arguments.join(" "),
+            output.status
+        );
+    }
     let mut lines = Vec::new();
     for answer in serde_json::Deserializer::from_slice(&output.stdout).into_iter::<Value>() {
         lines.extend(values(answer.with_context(|| format!("{program} printed no JSON"))?));

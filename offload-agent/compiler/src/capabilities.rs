@@ -54,7 +54,8 @@ pub struct Capabilities {
     pub nat: bool,
     /// `action tunnel_key`, and the `enc_*` keys.
     pub tunnels: bool,
-    /// Whether to compile what has not yet been held to OVS without a difference: `ct`, and tunnels both ways. A wrong
+    /// Whether to compile what has not yet been held to OVS without a difference: `ct`,
+    /// tunnels both ways, patches and headers that are rewritten. A wrong
     /// filter is worse than none, so no profile asks for it.
     pub unproven: bool,
     /// `action police` as one of several actions.

@@ -157,6 +157,7 @@ impl Card<'_> {
             (ops.contains(&Op::PopVlan) && !can.vlan_pop, "pop a VLAN tag"),
             (pushes && most_tags(key, ops) > can.max_tags, "push one more VLAN tag"),
             (writes && !can.edit, "write a header"),
+            (writes && !can.unproven, "be trusted to write a header yet"),
             (has(|op| matches!(op, Op::Encap(_))) && !can.tunnels, "put a packet into a tunnel"),
             (has(|op| matches!(op, Op::Meter(..))) && !can.meters, "limit a rate"),
             (edits_late(ops) && !can.edit_between_outputs, "change a packet between two outputs"),

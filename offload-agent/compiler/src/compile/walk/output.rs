@@ -142,6 +142,9 @@ fn across<'a>(
     if back {
         return Then::Go;
     }
+    if !explorer.input.capabilities.unproven {
+        return Then::End(End::Ovs(Reason::Action("output to a patch")));
+    }
     let Some((bridge, port)) = explorer.input.ports.find(peer) else {
         return Then::End(End::Ovs(Reason::Action("output to a patch without another end")));
     };
