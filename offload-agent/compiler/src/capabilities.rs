@@ -55,7 +55,7 @@ pub struct Capabilities {
     /// `action tunnel_key`, and the `enc_*` keys.
     pub tunnels: bool,
     /// Whether to compile what has not yet been held to OVS without a difference: `ct`,
-    /// tunnels both ways, patches and headers that are rewritten. A wrong
+    /// tunnels both ways, patches, `NORMAL`, meters and headers that are rewritten. A wrong
     /// filter is worse than none, so no profile asks for it.
     pub unproven: bool,
     /// `action police` as one of several actions.

@@ -31,6 +31,9 @@ impl<'a> Explorer<'a> {
             Action::Clone(actions) => self.on_a_copy(walk, actions, table, "clone"),
             Action::Ct(asked) => ct::track(self, walk, asked),
             Action::CtClear => done(walk, Micro::Untrack),
+            Action::Meter(_) if !self.input.capabilities.unproven => {
+                Then::End(End::Ovs(Reason::Action("meter")))
+            }
             Action::Meter(id) => done(walk, Micro::Meter(walk.bridge, *id)),
             Action::Exit => {
                 walk.stop();
