@@ -185,6 +185,7 @@ fn actions() -> impl Strategy<Value = String> {
         "output:4",
         "NORMAL",
         "LOCAL",
+        "dec_ttl",
     ];
     prop_oneof![
         Just("drop".to_owned()),

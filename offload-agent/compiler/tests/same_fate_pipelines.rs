@@ -78,12 +78,23 @@ fn shapes() -> Vec<Frame> {
 
 #[test]
 fn every_way_into_every_rule() {
+    every_way(false);
+}
+
+/// What `unproven` waits for: it finds filters that lose packets behind `ct`.
+#[test]
+#[ignore = "filters behind ct lose packets that are not IP; no profile compiles them"]
+fn every_way_into_every_rule_with_what_is_not_proven() {
+    every_way(true);
+}
+
+fn every_way(unproven: bool) {
     let (ports, packets) = (ports(), shapes());
     for (number, hands_on) in HANDS_ON.iter().enumerate() {
         let first = rule(&format!("priority=1,{hands_on}"));
         for second in second_table() {
             let name = Capabilities::PROFILES[number % Capabilities::PROFILES.len()];
-            let card = Capabilities::profile(name).unwrap();
+            let card = Capabilities { unproven, ..Capabilities::profile(name).unwrap() };
             check(&ruleset([first.clone(), second]), &ports, &card, &packets);
         }
     }
@@ -108,6 +119,22 @@ fn every_two_rules_in_a_second_table() {
                 let all = [first.clone(), high.clone(), low.clone()];
                 check(&ruleset(all), &ports, &card, &packets);
             }
+        }
+    }
+}
+
+/// A wrong filter is worse than none: what was not held to Open vSwitch stays there, on every card.
+#[test]
+fn what_is_not_proven_is_compiled_for_no_profile() {
+    let unproven = ["ct(commit,zone=5),output:2", "dec_ttl,output:2", "meter:1,output:2"];
+    for name in Capabilities::PROFILES {
+        let card = Capabilities::profile(name).unwrap();
+        for does in unproven {
+            let rules = ruleset([rule(&format!("priority=1,ip actions={does}"))]);
+            let compiled = flow_compiler::compile::compile(&rules, &ports(), &card);
+            let sends =
+                compiled.plan.filters.values().any(|filter| filter.to_string().contains("mirred"));
+            assert!(!sends, "{name}: {does}: {:?}", compiled.plan.filters);
         }
     }
 }

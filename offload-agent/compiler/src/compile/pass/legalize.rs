@@ -157,7 +157,6 @@ impl Card<'_> {
             (ops.contains(&Op::PopVlan) && !can.vlan_pop, "pop a VLAN tag"),
             (pushes && most_tags(key, ops) > can.max_tags, "push one more VLAN tag"),
             (writes && !can.edit, "write a header"),
-            (writes && !can.unproven, "be trusted to write a header yet"),
             (has(|op| matches!(op, Op::Encap(_))) && !can.tunnels, "put a packet into a tunnel"),
             (has(|op| matches!(op, Op::Meter(..))) && !can.meters, "limit a rate"),
             (edits_late(ops) && !can.edit_between_outputs, "change a packet between two outputs"),
@@ -173,7 +172,8 @@ impl Card<'_> {
             Op::Track(ct) => self.ct_problem(Some(ct)),
             _ => None,
         });
-        problem.map(|(_, what)| Reason::CardAction(what)).or(tracks).or(metered)
+        let unproven = (writes && !can.unproven).then_some(Reason::Action("set_field"));
+        problem.map(|(_, what)| Reason::CardAction(what)).or(unproven).or(tracks).or(metered)
     }
 
     fn ct_problem(&self, ct: Option<&CtStep>) -> Option<Reason> {
