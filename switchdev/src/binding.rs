@@ -42,6 +42,7 @@
 //! change. In switchdev mode neither exists; the port function's address is what the card gives
 //! the VF, and what comes out of the representor is the bridge's to judge.
 
+mod address;
 mod bind;
 mod change;
 mod collect;

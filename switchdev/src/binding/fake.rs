@@ -1,16 +1,18 @@
 //! A node in memory, for tests: one VF, and the kernel's rules that a binding must respect.
 //!
 //! A name that is taken cannot be given; a link that is up takes no new name and no MAC address; a VF that
-//! is not trusted takes no MAC address but the PF's; a netdev that moves arrives down and without its
+//! is not trusted takes no MAC address but the PF's, and with igb not even that; a netdev that moves arrives down and without its
 //! addresses; and when a pod dies its VF comes back under the pod's name for it, or another where
 //! that is taken.
+
+mod address;
 
 use std::collections::BTreeSet;
 use std::io;
 
 use rustix::io::Errno;
-use tc_filter::Mac;
 
+use self::address::take_mac;
 use super::{Change, Host, Node, Observed, Side, VfPlace, VfState};
 use crate::devlink::RateChange;
 use crate::driver::Binding;
@@ -33,6 +35,8 @@ pub struct FakeVf {
     pub side: Side,
     /// Whether RDMA devices are moved.
     pub rdma_exclusive: bool,
+    /// Whether its MAC address was set on the PF, which the kernel does not show.
+    pub pinned: bool,
 }
 
 /// A node with that VF.
@@ -138,19 +142,18 @@ impl FakeHost<'_> {
         }
         let while_up = self.node.renames_while_up;
         let vf = self.vf()?;
-        let pinned = pinned_mac(&vf.state);
         let netdev = vf.state.netdev.as_mut().ok_or_else(|| refused(Errno::NODEV))?;
         match change {
             LinkChange::Name(_) if netdev.up && !while_up => return Err(refused(Errno::BUSY)),
             LinkChange::Address(_) if netdev.up => return Err(refused(Errno::BUSY)),
-            LinkChange::Address(mac) if pinned.is_some_and(|pinned| pinned != *mac) => {
-                return Err(refused(Errno::ADDRNOTAVAIL));
-            }
+            LinkChange::Address(mac) => vf.set_on_vf(*mac)?,
             LinkChange::Up => netdev.up = true,
-            LinkChange::Down => netdev.up = false,
+            LinkChange::Down => {
+                netdev.up = false;
+                vf.reset();
+            }
             LinkChange::Mtu(mtu) => netdev.mtu = *mtu,
             LinkChange::Name(name) => netdev.name.clone_from(name),
-            LinkChange::Address(mac) => netdev.mac = *mac,
             LinkChange::Alias(alias) => {
                 netdev.alias = Some(alias.clone()).filter(|alias| !alias.is_empty());
             }
@@ -186,34 +189,17 @@ impl FakeHost<'_> {
     }
 }
 
-/// The only MAC address that the VF may take.
-fn pinned_mac(state: &VfState) -> Option<Mac> {
-    let legacy = state.legacy.as_ref()?;
-    (legacy.trust != Some(true) && legacy.mac != Mac([0; 6])).then_some(legacy.mac)
-}
-
 fn change_vf(vf: &mut FakeVf, change: VfChange) -> Result<(), CardError> {
     let legacy = vf.state.legacy.as_mut().ok_or_else(|| refused(Errno::OPNOTSUPP))?;
     match change {
-        VfChange::Mac(mac) => legacy.mac = mac,
+        VfChange::Mac(mac) => vf.set_on_pf(mac),
         VfChange::Vlan(vlan) => legacy.vlan = vlan,
         VfChange::SpoofCheck(on) => legacy.spoof_check = Some(on),
         VfChange::Trust(on) => legacy.trust = Some(on),
         VfChange::Rate { min, max } => (legacy.min_tx_rate, legacy.max_tx_rate) = (min, max),
         VfChange::LinkState(state) => legacy.link_state = state,
     }
-    take_mac(&mut vf.state);
     Ok(())
-}
-
-/// A VF has the address that the PF gives it, at once.
-fn take_mac(state: &mut VfState) {
-    let given = state.legacy.as_ref().map(|legacy| legacy.mac);
-    let given = given.or_else(|| state.function.as_ref().and_then(|function| function.mac));
-    let given = given.filter(|mac| *mac != Mac([0; 6]));
-    if let Some((netdev, mac)) = state.netdev.as_mut().zip(given) {
-        netdev.mac = mac;
-    }
 }
 
 fn change_rate(vf: &mut FakeVf, change: &RateChange) -> Result<(), CardError> {

@@ -1,6 +1,7 @@
 //! Planning the way to the pod: from what is observed and wished, the changes that are left to do.
 
 use super::Change;
+use super::address::own_address;
 use super::change::{Side, temporary_name};
 use super::error::WishError;
 use super::host::Observed;
@@ -146,7 +147,7 @@ fn legacy_changes(
 }
 
 /// The address is set on the PF even where it is the same: only one that was set there keeps a VF
-/// that is not trusted from taking another (`igb_set_vf_mac_filter()` in the kernel's igb).
+/// that is not trusted from taking another (`igb_set_vf_mac_addr()` in the kernel's igb).
 fn pinned_mac(observed: &Observed, legacy: &LegacyState, wish: &Wish) -> Option<Mac> {
     let still_here = observed.side == Some(Side::Host);
     let own = observed.state.netdev.as_ref().map(|netdev| netdev.mac);
@@ -211,16 +212,21 @@ fn netdev_changes(
     }
     let down = at_home || !netdev.up;
     let mut inside = Vec::new();
-    inside.extend((at_home || netdev.name != ifname).then(|| LinkChange::Name(ifname.to_owned())));
-    inside.extend(wish.mac.filter(|mac| *mac != netdev.mac).map(LinkChange::Address));
-    inside.extend(wish.mtu.filter(|mtu| *mtu != netdev.mtu).map(LinkChange::Mtu));
+    let named = at_home || netdev.name != ifname;
+    inside.extend(named.then(|| Change::Netdev(LinkChange::Name(ifname.to_owned()))));
+    if let Some(mac) = wish.mac.filter(|mac| *mac != netdev.mac) {
+        let on_pf = observed.state.legacy.as_ref().map(|_| mac);
+        inside.extend(own_address(observed.state.driver.as_deref(), mac, on_pf));
+    }
+    let mtu = wish.mtu.filter(|mtu| *mtu != netdev.mtu);
+    inside.extend(mtu.map(|mtu| Change::Netdev(LinkChange::Mtu(mtu))));
     if !down && !inside.is_empty() {
-        inside.insert(0, LinkChange::Down);
+        inside.insert(0, Change::Netdev(LinkChange::Down));
     }
     if down || !inside.is_empty() {
-        inside.push(LinkChange::Up);
+        inside.push(Change::Netdev(LinkChange::Up));
     }
-    changes.extend(inside.into_iter().map(Change::Netdev));
+    changes.extend(inside);
     changes
 }
 

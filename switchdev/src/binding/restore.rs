@@ -4,6 +4,7 @@
 //! seen; so this is asked again after each round, until there is nothing left to do.
 
 use super::Change;
+use super::address::own_address;
 use super::change::{Side, temporary_name};
 use super::host::Observed;
 use super::state::{FunctionState, LegacyState, NetdevState, RepresentorState, VfState};
@@ -28,7 +29,7 @@ pub fn restore(original: &VfState, observed: &Observed) -> Vec<Change> {
     // The PF's word on the MAC address comes first: a VF that is not trusted may take no other.
     changes.extend(both(&original.legacy, &now.legacy, legacy));
     changes.extend(both(&original.function, &now.function, function));
-    changes.extend(both(&original.netdev, &now.netdev, netdev));
+    changes.extend(both(&original.netdev, &now.netdev, |was, now| netdev(original, was, now)));
     changes.extend(both(&original.representor, &now.representor, representor));
     changes
 }
@@ -113,21 +114,25 @@ fn representor(was: &RepresentorState, now: &RepresentorState) -> Vec<Change> {
 
 /// Down for the new name and address, and its addresses last: a link that goes down loses those of
 /// IPv6.
-fn netdev(was: &NetdevState, now: &NetdevState) -> Vec<Change> {
+fn netdev(original: &VfState, was: &NetdevState, now: &NetdevState) -> Vec<Change> {
     let mut changes = Vec::new();
-    changes.extend((was.mac != now.mac).then_some(LinkChange::Address(was.mac)));
-    changes.extend((was.mtu != now.mtu).then_some(LinkChange::Mtu(was.mtu)));
-    changes.extend((was.name != now.name).then(|| LinkChange::Name(was.name.clone())));
-    let alias = was.alias.clone().unwrap_or_default();
+    if was.mac != now.mac {
+        let on_pf = original.legacy.as_ref().map(|legacy| legacy.mac);
+        changes.extend(own_address(original.driver.as_deref(), was.mac, on_pf));
+    }
+    let mut links = Vec::new();
+    links.extend((was.mtu != now.mtu).then_some(LinkChange::Mtu(was.mtu)));
+    links.extend((was.name != now.name).then(|| LinkChange::Name(was.name.clone())));
+    changes.extend(links.into_iter().map(Change::Netdev));
     let restless = now.up && (!changes.is_empty() || !was.up);
     if restless {
-        changes.insert(0, LinkChange::Down);
+        changes.insert(0, Change::Netdev(LinkChange::Down));
     }
-    changes.extend((was.alias != now.alias).then_some(LinkChange::Alias(alias)));
-    let up = now.up && !restless;
-    changes.extend((was.up && !up).then_some(LinkChange::Up));
-    let addresses =
-        was.addresses.iter().filter(|address| restless || !now.addresses.contains(address));
-    let addresses = addresses.cloned().map(Change::Address);
-    changes.into_iter().map(Change::Netdev).chain(addresses).collect()
+    let alias = was.alias.clone().unwrap_or_default();
+    let renamed = (was.alias != now.alias).then_some(LinkChange::Alias(alias));
+    let up = (was.up && (restless || !now.up)).then_some(LinkChange::Up);
+    changes.extend(renamed.into_iter().chain(up).map(Change::Netdev));
+    let lost = was.addresses.iter().filter(|address| restless || !now.addresses.contains(address));
+    changes.extend(lost.cloned().map(Change::Address));
+    changes
 }

@@ -10,10 +10,12 @@ use crate::ledger::{Phase, Reservation};
 /// More calls than any binding or release makes.
 const ENOUGH: usize = 200;
 
-fn worlds() -> [(FakeVf, Wish); 3] {
+fn worlds() -> [(FakeVf, Wish); 5] {
     [
         (switchdev_vf(), full_wish(EswitchMode::Switchdev)),
         (legacy_vf(), full_wish(EswitchMode::Legacy)),
+        (igb_vf(), Wish { trust: None, ..full_wish(EswitchMode::Legacy) }),
+        (unused(igb_vf()), Wish { trust: None, ..full_wish(EswitchMode::Legacy) }),
         (vfio_vf(), Wish { mtu: None, ..full_wish(EswitchMode::Legacy) }),
     ]
 }

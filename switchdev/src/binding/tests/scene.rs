@@ -106,14 +106,15 @@ impl World {
         })
     }
 
-    /// Everything that must be as it was.
+    /// Everything that must be as it was. Whose choice an address was is not to be seen.
     pub(super) fn state(&self) -> (FakeNode, Outside, Vec<String>) {
         let mut files: Vec<String> = std::fs::read_dir(self.dir.path())
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
             .collect();
         files.sort();
-        (FakeNode { pod: true, ..self.node.clone() }, self.outside.clone(), files)
+        let vf = self.node.vf.clone().map(|vf| FakeVf { pinned: false, ..vf });
+        (FakeNode { pod: true, vf, ..self.node.clone() }, self.outside.clone(), files)
     }
 }
 
@@ -169,6 +170,7 @@ pub(super) fn switchdev_vf() -> FakeVf {
         },
         side: Side::Host,
         rdma_exclusive: true,
+        pinned: false,
     }
 }
 
@@ -192,6 +194,24 @@ pub(super) fn legacy_vf() -> FakeVf {
         ..vf.state
     };
     FakeVf { place: place(EswitchMode::Legacy), state, rdma_exclusive: false, ..vf }
+}
+
+/// A VF of igb, whose PF shows the address that the VF chose, and refuses any after its own.
+pub(super) fn igb_vf() -> FakeVf {
+    let mut vf = legacy_vf();
+    vf.state.driver = Some("igbvf".to_owned());
+    if let (Some(legacy), Some(netdev)) = (&mut vf.state.legacy, &vf.state.netdev) {
+        legacy.mac = netdev.mac;
+    }
+    vf
+}
+
+/// A VF that nobody on the host uses.
+pub(super) fn unused(mut vf: FakeVf) -> FakeVf {
+    if let Some(netdev) = &mut vf.state.netdev {
+        (netdev.up, netdev.addresses) = (false, Vec::new());
+    }
+    vf
 }
 
 /// A VF that user space drives.
@@ -291,6 +311,12 @@ pub(super) fn any_vf() -> impl Strategy<Value = FakeVf> {
             ..vf
         }
     });
+    let igb = (any_netdev(), any_legacy(), any::<bool>()).prop_map(|(netdev, legacy, pinned)| {
+        let mut vf = FakeVf { pinned, ..igb_vf() };
+        vf.state.legacy = Some(LegacyState { mac: netdev.mac, ..legacy });
+        vf.state.netdev = Some(netdev);
+        vf
+    });
     let switchdev = (any_netdev(), any::<bool>(), any::<bool>()).prop_map(|(netdev, up, moved)| {
         let mut vf = switchdev_vf();
         vf.state.representor = vf.state.representor.map(|r| RepresentorState { up, ..r });
@@ -298,7 +324,7 @@ pub(super) fn any_vf() -> impl Strategy<Value = FakeVf> {
         vf.rdma_exclusive = moved;
         vf
     });
-    prop_oneof![legacy, switchdev, Just(vfio_vf())]
+    prop_oneof![legacy, igb, switchdev, Just(vfio_vf())]
 }
 
 /// Wishes that such a VF can fulfil.

@@ -50,6 +50,21 @@ fn the_safe_defaults_in_legacy_mode() {
     );
 }
 
+/// igb refuses an address that it set itself, so its word is taken back for a moment.
+#[test]
+fn igb_lets_a_vf_have_its_address_before_it_holds_it_to_it() {
+    let wish = Wish { mac: full_wish(EswitchMode::Legacy).mac, ..Wish::default() };
+    assert_eq!(
+        steps(igb_vf(), &wish)[6..],
+        [
+            "set mac 00:00:00:00:00:00 of the VF on its PF",
+            "set the VF's netdev address 02:00:00:00:00:09",
+            "set mac 02:00:00:00:00:09 of the VF on its PF",
+            "set the VF's netdev up",
+        ]
+    );
+}
+
 #[test]
 fn a_vf_for_user_space_gets_its_settings_only() {
     let wish = Wish { mac: full_wish(EswitchMode::Legacy).mac, ..Wish::default() };
