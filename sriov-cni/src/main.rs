@@ -1,6 +1,6 @@
 //! The plugin: as a runtime runs it, and as people do.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -24,16 +24,19 @@ fn command_line() -> ExitCode {
     }
 }
 
-/// One answer on stdout, always: a result, nothing, or an error.
+/// One answer on stdout, always: a result, nothing, or an error. A runtime that cannot be told takes it for a failure, and
+/// will call DEL.
 fn plugin() -> ExitCode {
-    match call() {
-        Ok(None) => ExitCode::SUCCESS,
-        Ok(Some(result)) => {
-            println!("{result}");
-            ExitCode::SUCCESS
-        }
-        Err((error, version)) => {
-            println!("{}", error.to_json(version));
+    let (text, code) = match call() {
+        Ok(None) => return ExitCode::SUCCESS,
+        Ok(Some(result)) => (result.to_string(), ExitCode::SUCCESS),
+        Err((error, version)) => (error.to_json(version).to_string(), ExitCode::FAILURE),
+    };
+    match writeln!(io::stdout(), "{text}") {
+        Ok(()) => code,
+        Err(error) => {
+            // Where standard error is gone, too, the exit status is left.
+            let _ = writeln!(io::stderr(), "sriov-cni: cannot write the answer to stdout: {error}");
             ExitCode::FAILURE
         }
     }

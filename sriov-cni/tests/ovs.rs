@@ -6,11 +6,14 @@
 #[allow(dead_code, reason = "each test binary uses its part of this")]
 mod private_ovs;
 
+use std::cell::Cell;
 use std::net::IpAddr;
 
 use private_ovs::PrivateOvs;
-use sriov_cni::attach::{OWNER, OvsPort, PortRules, Tagging};
+use sriov_cni::attach::{OWNER, OvsPort, PortRules, Steps, Tagging};
 use sriov_cni::conf::NetConf;
+use switchdev::binding::External;
+use switchdev::ledger::Entry;
 
 /// A port `pod1` for this container, as a NetConf with these keys asks for it.
 fn port(ovs: &PrivateOvs, container: &str, more: serde_json::Value, tagging: Tagging) -> OvsPort {
@@ -129,4 +132,32 @@ fn rules_come_are_counted_and_go() {
     assert_eq!(ovs.ofctl(&["dump-flows", "br0", "--no-stats"]), before);
     let gone = PortRules::new(&database, "br9", vf, mac, false);
     gone.remove().unwrap();
+}
+
+/// An ADD may begin, and be recorded, between the look at the bridge and the look at the ledger.
+#[test]
+fn a_lost_port_is_swept_and_one_that_was_just_recorded_is_not() {
+    let Some(ovs) = PrivateOvs::with_bridge() else { return };
+    port(&ovs, "c1", serde_json::json!({}), Tagging::All).attach().unwrap();
+    let database = format!("unix:{}", ovs.path("db.sock")).parse().unwrap();
+    let mut steps = Steps::new(switchdev::Sysfs::default()).with_database(database);
+    let asked = Cell::new(0);
+    let late = || {
+        asked.set(asked.get() + 1);
+        Ok(if asked.get() > 1 { vec![entry("c1")] } else { Vec::new() })
+    };
+    assert_eq!(steps.sweep(&late).unwrap(), Vec::<String>::new());
+    assert!(ovs.vsctl("list-ports br0").contains("pod1"), "an ADD under way lost its port");
+    let swept = steps.sweep(&|| Ok(vec![entry("c2")])).unwrap();
+    assert_eq!(swept, ["OVS port pod1 of container c1 (net1), which no entry knows, removed"]);
+    assert!(!ovs.vsctl("list-ports br0").contains("pod1"));
+}
+
+fn entry(container: &str) -> Entry {
+    let entry = serde_json::json!({"version": 1, "vf": "0000:01:10.0", "record": {
+        "phase": "binding", "boot": "a boot", "steps": [], "original": {"driver": null, "driver_override": null,
+            "netdev": null, "legacy": null, "function": null, "representor": null},
+        "holder": {"container": container, "ifname": "net1", "netns": "/run/netns/pod", "network": "n"},
+        "place": {"pf": "0000:01:00.0", "index": 0, "mode": "switchdev"}}});
+    serde_json::from_value(entry).unwrap()
 }

@@ -66,7 +66,7 @@ pub use bind::Bound;
 pub use change::{Change, Side, temporary_name};
 pub use collect::Collected;
 pub use error::{BindError, ReleaseError, UndoReport, WishError};
-pub use external::{External, ExternalError, ExternalStep, NoExternal};
+pub use external::{External, ExternalError, ExternalStep, NoExternal, ReadEntries};
 pub use fake::{FakeNode, FakeVf};
 pub use fault::{FaultyDisk, FaultyExternal, FaultyNode, Fuse, Mishap};
 pub use host::{Host, Node, Observed};

@@ -4,17 +4,19 @@
 //! called, on a thread of its own, for it waits for the kernel and for Open vSwitch; and what it did is
 //! logged and shown.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
+use ovsdb_client::Remote;
 use sriov_cni::attach::Steps;
 use switchdev::Sysfs;
 use switchdev::binding::{Binder, Collected, KernelNode};
-use switchdev::ledger::{Entry, LedgerError, Record};
+use switchdev::ledger::{Entry, Ledger, LedgerError, Phase, Record};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::config::Ledger;
+use crate::config::Config;
 use crate::report::{Status, Vfs};
 
 /// How long a namespace that goes may take to give its VF back; the next round comes soon.
@@ -30,6 +32,13 @@ impl Drop for Collector {
     }
 }
 
+/// Where it looks.
+#[derive(Clone, Debug)]
+struct Place {
+    ledger: PathBuf,
+    database: Remote,
+}
+
 /// What one round did and found.
 #[derive(Debug, Default)]
 struct Round {
@@ -38,18 +47,22 @@ struct Round {
 }
 
 impl Collector {
-    pub(super) fn start(ledger: Ledger, status: watch::Sender<Status>) -> Self {
-        Self(tokio::spawn(go_round(ledger, status)).abort_handle())
+    pub(super) fn start(config: &Config, status: watch::Sender<Status>) -> Self {
+        let place = Place {
+            ledger: config.ledger.dir.clone(),
+            database: Remote::from(config.ovs.database.as_path()),
+        };
+        Self(tokio::spawn(go_round(place, config.ledger.interval, status)).abort_handle())
     }
 }
 
-async fn go_round(ledger: Ledger, status: watch::Sender<Status>) {
-    let mut tick = interval(ledger.interval);
+async fn go_round(place: Place, every: Duration, status: watch::Sender<Status>) {
+    let mut tick = interval(every);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
-        let ledger = ledger.clone();
-        let round = tokio::task::spawn_blocking(move || collect(&ledger)).await;
+        let place = place.clone();
+        let round = tokio::task::spawn_blocking(move || collect(&place)).await;
         match round {
             Ok(Ok(round)) => status.send_modify(|status| take(&mut status.vfs, &round)),
             Ok(Err(error)) => status.send_modify(|status| lose(&mut status.vfs, error.to_string())),
@@ -58,13 +71,13 @@ async fn go_round(ledger: Ledger, status: watch::Sender<Status>) {
     }
 }
 
-fn collect(ledger: &Ledger) -> Result<Round, LedgerError> {
-    let ledger = switchdev::ledger::Ledger::open(&ledger.dir)?;
+fn collect(place: &Place) -> Result<Round, LedgerError> {
+    let ledger = Ledger::open(&place.ledger)?;
     let sysfs = Sysfs::default();
     let mut binder = Binder {
         ledger: &ledger,
         node: &mut KernelNode::new(sysfs.clone()),
-        external: &mut Steps::new(sysfs),
+        external: &mut Steps::new(sysfs).with_database(place.database.clone()),
         wait: HOMECOMING,
     };
     let collected = binder.collect(&|_| true);
@@ -74,7 +87,7 @@ fn collect(ledger: &Ledger) -> Result<Round, LedgerError> {
 }
 
 fn is_held(record: &Record) -> bool {
-    record.phase == switchdev::ledger::Phase::Bound
+    record.phase == Phase::Bound
 }
 
 /// Logs what was done, and of what could not be done only what is new.
@@ -119,8 +132,9 @@ mod tests {
     #[test]
     fn an_empty_ledger_is_in_order() {
         let dir = tempfile::tempdir().unwrap();
-        let ledger = Ledger { dir: dir.path().join("ledger"), interval: Duration::from_secs(30) };
-        let round = collect(&ledger).unwrap();
+        let database = Remote::Unix(dir.path().join("db.sock"));
+        let place = Place { ledger: dir.path().join("ledger"), database };
+        let round = collect(&place).unwrap();
         assert!(round.held.is_empty());
     }
 }

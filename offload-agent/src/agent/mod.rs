@@ -147,7 +147,7 @@ impl Agent {
         let servers = server::start(&config, &shown)?;
         let (tell, news) = mpsc::channel(NEWS_QUEUE);
         watch::database(&config.ovs, tell.clone());
-        let collector = collect::Collector::start(config.ledger.clone(), status.clone());
+        let collector = collect::Collector::start(&config, status.clone());
         let mut tick = interval(config.reconcile.interval);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Ok(Self {

@@ -144,3 +144,14 @@ fn router(status: watch::Receiver<Status>) -> Router {
 fn health_of(status: &Status) -> (StatusCode, String) {
     (StatusCode::OK, format!("{}\n", status.state))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::RUN_DIR;
+
+    #[test]
+    fn the_cni_asks_where_we_answer() {
+        assert_eq!(socket_path(Path::new(RUN_DIR)), Path::new(sriov_cni::verbs::AGENT_SOCKET));
+    }
+}

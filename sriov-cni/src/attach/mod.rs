@@ -26,4 +26,4 @@ pub use pod::PodSide;
 pub(crate) use pod::open as open_netns;
 pub use rules::PortRules;
 pub use steps::{Step, Steps, ipam_result};
-pub(crate) use sweep::remove_of;
+pub(crate) use sweep::{remove_of, sweep};

@@ -286,7 +286,7 @@ impl OvsPort {
         }
     }
 
-    fn remote(&self) -> Result<Remote, OvsError> {
+    pub(super) fn remote(&self) -> Result<Remote, OvsError> {
         self.database.parse().map_err(|error| OvsError::Remote(self.database.clone(), error))
     }
 

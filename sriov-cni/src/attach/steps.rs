@@ -1,14 +1,16 @@
 //! The steps that the ledger keeps for us, and who takes them.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use ovsdb_client::Remote;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use switchdev::Sysfs;
-use switchdev::binding::{External, ExternalError, ExternalStep};
-use switchdev::ledger::{Entry, Record};
+use switchdev::binding::{External, ExternalError, ExternalStep, ReadEntries};
+use switchdev::ledger::Record;
 
 use super::device_info::DeviceInfo;
 use super::ipam::Delegate;
@@ -81,18 +83,26 @@ impl fmt::Display for Step {
 }
 
 /// Takes the steps, and takes them back.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Steps {
     sysfs: Sysfs,
+    /// The node's own OVSDB server, where ports of ours may be that no entry knows any more.
+    database: Remote,
     /// What each took, for the log and the bench.
     pub times: Vec<(String, Duration)>,
 }
 
 impl Steps {
-    /// On this machine.
+    /// On this machine, whose OVSDB server is where it usually is.
     #[must_use]
     pub fn new(sysfs: Sysfs) -> Self {
-        Self { sysfs, times: Vec::new() }
+        Self { sysfs, database: Remote::default_socket(), times: Vec::new() }
+    }
+
+    /// The same, with the OVSDB server elsewhere. Steps that are recorded name their own.
+    #[must_use]
+    pub fn with_database(self, database: Remote) -> Self {
+        Self { database, ..self }
     }
 
     fn take_step(&self, step: &Step, record: &Record) -> Result<Value, ExternalError> {
@@ -156,6 +166,14 @@ fn pod_addresses(record: &Record) -> Vec<IpAddr> {
     ipam_result(record).ips.iter().map(|ip| ip.address.address).collect()
 }
 
+/// The OVSDB server that a recorded port is in.
+fn database_of(step: &ExternalStep) -> Option<Remote> {
+    match Step::from_record(step) {
+        Ok(Step::OvsPort(port)) => port.remote().ok(),
+        _ => None,
+    }
+}
+
 fn ofport(record: &Record) -> Option<u16> {
     let step = record.external.iter().find(|step| step.kind == "ovs-port")?;
     step.outcome.get("ofport")?.as_u64().and_then(|number| u16::try_from(number).ok())
@@ -172,8 +190,16 @@ impl External for Steps {
         self.timed(format!("undo {}", step.kind), |steps| steps.undo_step(&ours)).map(drop)
     }
 
-    fn sweep(&mut self, entries: &[Entry]) -> Result<Vec<String>, ExternalError> {
-        sweep::sweep(entries).map_err(ExternalError::new)
+    fn sweep(&mut self, entries: ReadEntries<'_>) -> Result<Vec<String>, ExternalError> {
+        let recorded = entries().map_err(ExternalError::new)?;
+        let records = recorded.iter().filter_map(|entry| entry.record.as_ref());
+        let named = records.flat_map(|record| &record.external).filter_map(database_of);
+        let databases: BTreeSet<Remote> = named.chain([self.database.clone()]).collect();
+        let mut swept = Vec::new();
+        for database in databases {
+            swept.extend(sweep::sweep(&database, entries)?);
+        }
+        Ok(swept)
     }
 }
 

@@ -5,16 +5,28 @@ use std::collections::BTreeSet;
 use ovsdb_client::value::{Uuid, key, map};
 use ovsdb_client::{Client, Condition, OPEN_VSWITCH, OvsdbError, Remote, Transaction};
 use serde_json::Value;
+use switchdev::binding::{ExternalError, ReadEntries};
 use switchdev::ledger::Entry;
 use tc_filter::Mac;
 
 use super::ovs::{OWNER, leave};
 use super::rules::PortRules;
 
-/// Removes them from the node's own database, and says which. Where no OVS runs there are none.
-pub(crate) fn sweep(entries: &[Entry]) -> Result<Vec<String>, OvsdbError> {
+/// Removes them from a database, and says which. Where no OVS runs there are none. The ledger is read after the database: an
+/// ADD under way is in it before its port is on a bridge.
+pub(crate) fn sweep(
+    database: &Remote,
+    entries: ReadEntries<'_>,
+) -> Result<Vec<String>, ExternalError> {
+    let Some((mut client, ports)) =
+        ours(database, &[("owner", OWNER)]).map_err(ExternalError::new)?
+    else {
+        return Ok(Vec::new());
+    };
+    let entries = entries().map_err(ExternalError::new)?;
     let known: BTreeSet<(&str, &str)> = entries.iter().filter_map(holder).collect();
-    remove_all(&Remote::default_socket(), &[("owner", OWNER)], |port| !is_known(port, &known))
+    let lost = ports.iter().filter(|port| !is_known(port, &known));
+    remove_all(&mut client, database, lost).map_err(ExternalError::new)
 }
 
 /// Removes the ports of one attachment, whose entry is not there any more.
@@ -23,28 +35,38 @@ pub(crate) fn remove_of(
     container: &str,
     ifname: &str,
 ) -> Result<Vec<String>, OvsdbError> {
-    remove_all(remote, &[("owner", OWNER), ("contId", container), ("contIface", ifname)], |_| true)
+    let marks = [("owner", OWNER), ("contId", container), ("contIface", ifname)];
+    let Some((mut client, ports)) = ours(remote, &marks)? else { return Ok(Vec::new()) };
+    remove_all(&mut client, remote, ports.iter())
 }
 
-fn remove_all(
+/// The ports with these marks; `None` where no OVS runs.
+fn ours(
     remote: &Remote,
     marks: &[(&str, &str)],
-    unwanted: impl Fn(&Value) -> bool,
-) -> Result<Vec<String>, OvsdbError> {
+) -> Result<Option<(Client, Vec<Value>)>, OvsdbError> {
     let mut client = match Client::connect(remote) {
-        Err(OvsdbError::Connect { .. }) => return Ok(Vec::new()),
+        Err(OvsdbError::Connect { .. }) => return Ok(None),
         client => client?,
     };
     let ours = [Condition::includes("external_ids", map(marks.iter().copied()))];
     let ports =
         Transaction::on(OPEN_VSWITCH).select("Port", &ours, &["_uuid", "name", "external_ids"]);
-    let ports = client.transact(&ports)?;
-    let mut swept = Vec::new();
-    for port in ports.rows(0).iter().filter(|port| unwanted(port)) {
-        remove_rules(&mut client, remote, port)?;
-        swept.extend(remove(&mut client, port)?);
+    let ports = client.transact(&ports)?.rows(0).to_vec();
+    Ok(Some((client, ports)))
+}
+
+fn remove_all<'a>(
+    client: &mut Client,
+    remote: &Remote,
+    ports: impl Iterator<Item = &'a Value>,
+) -> Result<Vec<String>, OvsdbError> {
+    let mut removed = Vec::new();
+    for port in ports {
+        remove_rules(client, remote, port)?;
+        removed.extend(remove(client, port)?);
     }
-    Ok(swept)
+    Ok(removed)
 }
 
 /// The rules go before the port, for its number may be given to another.

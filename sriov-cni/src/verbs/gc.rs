@@ -1,7 +1,7 @@
 //! GC: attachments of this network that the runtime does not list are given back, and so is what belongs to none.
 
 use serde_json::Map;
-use switchdev::binding::Collected;
+use switchdev::binding::{Collected, ExternalError};
 use switchdev::ledger::Holder;
 
 use super::{Job, plan};
@@ -26,6 +26,7 @@ pub(super) fn gc(job: &mut Job<'_>) -> Result<(), CniError> {
         job.log.line(level, event);
         failed.extend(failure(event));
     }
+    failed.extend(sweep(job).err().map(|error| error.to_string()));
     failed.extend(forward(job).err().map(|error| error.to_string()));
     if failed.is_empty() {
         Ok(())
@@ -36,6 +37,16 @@ pub(super) fn gc(job: &mut Job<'_>) -> Result<(), CniError> {
 
 fn failure(event: &Collected) -> Option<String> {
     event.is_failure().then(|| event.to_string())
+}
+
+/// The collector looks into the node's own database and those that entries name; this network's may be another.
+fn sweep(job: &mut Job<'_>) -> Result<(), ExternalError> {
+    let Some(bridge) = &job.conf.bridge else { return Ok(()) };
+    let entries = || job.ledger.entries()?.into_values().collect();
+    for removed in crate::attach::sweep(&bridge.socket, &entries)? {
+        job.log.line(Level::Info, removed);
+    }
+    Ok(())
 }
 
 /// The IPAM plugin has its own to collect. GC came with 1.1.0; before, it would be told an unknown verb.

@@ -23,12 +23,17 @@ use crate::protocol::{Attachment, Call, CniError, Code, Verb, Version};
 /// How long to wait for others who work on the same VF: less than a kubelet waits for us.
 const LOCK_WAIT: Duration = Duration::from_secs(60);
 
+/// Where an offload-agent tells its status, unless it is told otherwise.
+pub const AGENT_SOCKET: &str = "/run/offload-agent/offload-agent.sock";
+
 /// What a call works on: this machine, or one that a test made.
 pub struct Machine {
     /// The ledger's directory.
     pub ledger: PathBuf,
     /// Where sysfs is.
     pub sysfs: Sysfs,
+    /// The socket on which the node's offload-agent tells its status.
+    pub agent: PathBuf,
     /// The VFs.
     pub node: Box<dyn Node>,
     /// Who takes the steps that are not the card's.
@@ -42,6 +47,7 @@ impl Default for Machine {
             ledger: ledger::DEFAULT_DIR.into(),
             node: Box::new(KernelNode::new(sysfs.clone())),
             external: Box::new(Steps::new(sysfs.clone())),
+            agent: AGENT_SOCKET.into(),
             sysfs,
         }
     }

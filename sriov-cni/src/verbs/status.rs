@@ -1,4 +1,9 @@
-//! STATUS: could an ADD succeed now? The bridge's database answers, a VF is left, the ledger can be written.
+//! STATUS: could an ADD succeed now? A VF is left, the bridge is there, and so is the agent on a node that has one.
+
+use std::io::Read;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
 
 use ovsdb_client::value::key;
 use ovsdb_client::{Client, Condition, OPEN_VSWITCH, Transaction};
@@ -12,9 +17,33 @@ use crate::protocol::{CniError, Code};
 pub(super) fn status(job: &mut Job<'_>) -> Result<(), CniError> {
     vfs_left(job)?;
     match &job.conf.bridge {
-        Some(bridge) => bridge_is_there(job, bridge),
+        Some(bridge) => {
+            bridge_is_there(job, bridge)?;
+            agent_answers(&job.machine.agent)
+        }
         None => Ok(()),
     }
+}
+
+/// For the agent to begin its answer, which it does at once.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Without its agent the node offloads nothing more and gives back no lost VF. Its runtime directory tells whether it has one.
+fn agent_answers(socket: &Path) -> Result<(), CniError> {
+    if !socket.parent().is_some_and(Path::is_dir) {
+        return Ok(());
+    }
+    let ask = || {
+        let mut stream = UnixStream::connect(socket)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.read_exact(&mut [0])
+    };
+    ask().map_err(|error| {
+        unavailable(format!(
+            "the offload-agent does not answer on {}: {error}; start it, or remove that directory from a node without one",
+            socket.display()
+        ))
+    })
 }
 
 fn unavailable(what: impl std::fmt::Display) -> CniError {
@@ -78,4 +107,27 @@ fn bridge_is_there(job: &Job<'_>, bridge: &BridgeConf) -> Result<(), CniError> {
         ));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    #[test]
+    fn a_node_without_an_agent_needs_none_and_one_with_an_agent_needs_its_answer() {
+        let dir = tempfile::tempdir().unwrap();
+        let (absent, socket) = (dir.path().join("none/a.sock"), dir.path().join("a.sock"));
+        assert_eq!(agent_answers(&absent), Ok(()));
+        let error = agent_answers(&socket).unwrap_err();
+        assert_eq!(error.code, Code::NotAvailable.number());
+        assert!(error.to_string().contains("the offload-agent does not answer on"), "{error}");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let agent = std::thread::spawn(move || listener.accept().unwrap().0.write_all(b"{}"));
+        assert_eq!(agent_answers(&socket), Ok(()));
+        agent.join().unwrap().unwrap();
+        assert!(agent_answers(&socket).is_err(), "an agent that was killed leaves its socket");
+    }
 }

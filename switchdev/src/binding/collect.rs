@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::release::give_back;
 use super::{Binder, Released};
-use crate::ledger::{Entry, Holder, LedgerError, Phase, Record};
+use crate::ledger::{Entry, Holder, Ledger, LedgerError, Phase, Record};
 use crate::pci::PciAddress;
 
 /// What the collector did about a VF, or outside the kernel.
@@ -112,19 +112,21 @@ impl Binder<'_> {
         Ok(!kept || record.boot != self.node.boot()? || !self.node.is_alive(&record.holder)?)
     }
 
+    /// An entry that cannot be read has been told of already.
     fn sweep(&mut self) -> Vec<Collected> {
-        // Read again: what was given back just now is in no entry any more. While one cannot be read,
-        // nobody can tell what belongs to none.
-        let entries = self.ledger.entries().map(|all| all.into_values().collect());
-        let entries: Vec<Entry> = match entries.and_then(|all: Result<_, LedgerError>| all) {
-            Ok(entries) => entries,
-            Err(_) => return Vec::new(),
-        };
-        match self.external.sweep(&entries) {
+        let ledger = self.ledger;
+        if readable(ledger).is_err() {
+            return Vec::new();
+        }
+        match self.external.sweep(&|| readable(ledger)) {
             Ok(swept) => swept.into_iter().map(Collected::Swept).collect(),
             Err(error) => vec![failure(None, &error)],
         }
     }
+}
+
+fn readable(ledger: &Ledger) -> Result<Vec<Entry>, LedgerError> {
+    ledger.entries()?.into_values().collect()
 }
 
 fn failure(vf: Option<PciAddress>, error: &impl ToString) -> Collected {

@@ -10,7 +10,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::ledger::{Entry, Record};
+use crate::ledger::{Entry, LedgerError, Record};
 
 /// A step that is not the kernel's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,15 +43,20 @@ pub trait External {
     fn take_back(&mut self, step: &ExternalStep, record: &Record) -> Result<(), ExternalError>;
 
     /// Removes what carries our mark outside the kernel and belongs to no entry of the ledger: a
-    /// bridge port whose entry was lost. Says what it removed, a line each.
+    /// bridge port whose entry was lost. Says what it removed, a line each. Entries are recorded
+    /// before anything is made, so only those that are read after the look outside tell what is lost.
     ///
     /// # Errors
     /// What could not be looked at or removed.
-    fn sweep(&mut self, entries: &[Entry]) -> Result<Vec<String>, ExternalError> {
+    fn sweep(&mut self, entries: ReadEntries<'_>) -> Result<Vec<String>, ExternalError> {
         let _ = entries;
         Ok(Vec::new())
     }
 }
+
+/// Reads the ledger as it is now. It fails while any entry cannot be read, for nobody can tell then
+/// what belongs to none.
+pub type ReadEntries<'a> = &'a dyn Fn() -> Result<Vec<Entry>, LedgerError>;
 
 /// An external step that failed, in the words of the program that takes it.
 #[derive(Debug, thiserror::Error)]
@@ -97,7 +102,7 @@ impl<T: External + ?Sized> External for &mut T {
         (**self).take_back(step, record)
     }
 
-    fn sweep(&mut self, entries: &[Entry]) -> Result<Vec<String>, ExternalError> {
+    fn sweep(&mut self, entries: ReadEntries<'_>) -> Result<Vec<String>, ExternalError> {
         (**self).sweep(entries)
     }
 }

@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
 
-use super::{Change, External, ExternalError, ExternalStep, Host, Node, Observed};
+use super::{Change, External, ExternalError, ExternalStep, Host, Node, Observed, ReadEntries};
 use crate::error::CardError;
-use crate::ledger::{Disk, Entry, Holder, Record};
+use crate::ledger::{Disk, Holder, Record};
 use crate::pci::PciAddress;
 use crate::sysfs::SysfsError;
 
@@ -159,7 +159,7 @@ impl<E: External> External for FaultyExternal<E> {
         self.fuse.call(&what, || self.inner.take_back(step, record), ExternalError::new)
     }
 
-    fn sweep(&mut self, entries: &[Entry]) -> Result<Vec<String>, ExternalError> {
+    fn sweep(&mut self, entries: ReadEntries<'_>) -> Result<Vec<String>, ExternalError> {
         self.fuse.call("sweep", || self.inner.sweep(entries), ExternalError::new)
     }
 }
