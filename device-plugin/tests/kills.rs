@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use node::{Node, POOL};
+use plugin_testkit::Random;
 use plugin_testkit::kubelet::Registration;
 
 const KILLS: u32 = 200;
@@ -20,24 +21,13 @@ const DEVICES: usize = 8;
 /// The plugin is killed within so many microseconds after it was started, or after it was well.
 const LONGEST_LIFE: u64 = 120_000;
 
-/// A plain generator: the moments need no better, and a seed makes a run the same again.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 =
-            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % limit
-    }
-}
-
 #[test]
 fn kills_lose_no_device_and_give_none_twice() {
     let kills = std::env::var("PLUGIN_KILLS").map_or(KILLS, |text| text.parse().unwrap());
     let seed = std::env::var("PLUGIN_SEED").map_or(1, |text| text.parse().unwrap());
     println!("PLUGIN_KILLS={kills} PLUGIN_SEED={seed}");
     let node = Node::new(Registration::Watcher);
-    let mut random = Random(seed);
+    let mut random = Random::new(seed);
     let mut pods = Pods::default();
     for kill in 0..kills {
         let mut plugin = node.start(&[]);

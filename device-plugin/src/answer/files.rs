@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::Given;
+use crate::config::VdpaType;
 use crate::device::UserspaceDriver;
 
 /// A device file: where the host has it, and where the container finds it.
@@ -91,9 +92,11 @@ fn vhost_net(given: Given<'_>, host: HostFiles) -> Vec<DeviceFile> {
     if wanted { vec![same(VHOST_NET), same(TUN)] } else { Vec::new() }
 }
 
+/// A virtio device is the kernel's own, and has no file.
 fn vdpa(given: Given<'_>) -> Vec<DeviceFile> {
-    let wanted = given.selector.vdpa_type.and(given.device.userspace.vdpa.as_ref());
-    let vhost = wanted.and_then(|vdpa| vdpa.vhost.as_ref());
+    let wanted = given.selector.vdpa_type == Some(VdpaType::Vhost);
+    let vdpa = given.device.userspace.vdpa.as_ref().filter(|_| wanted);
+    let vhost = vdpa.and_then(|vdpa| vdpa.vhost.as_ref());
     vhost.iter().map(|file| same(&format!("/dev/{file}"))).collect()
 }
 

@@ -263,7 +263,7 @@ impl Checker<'_> {
             devices: self.each("devices", keys.devices, pci_number)?,
             drivers: self.each("drivers", keys.drivers, not_empty)?,
             pci_addresses: self.each("pciAddresses", keys.pci_addresses, parse)?,
-            acpi_indexes: self.each("acpiIndexes", keys.acpi_indexes, not_empty)?,
+            acpi_indexes: self.each("acpiIndexes", keys.acpi_indexes, acpi_index)?,
             pf_names: self.each("pfNames", keys.pf_names, parse::<FunctionRange<String>>)?,
             root_devices: self.each(
                 "rootDevices",
@@ -272,7 +272,7 @@ impl Checker<'_> {
             )?,
             link_types: self.each("linkTypes", keys.link_types, link_type)?,
             ddp_profiles: self.each("ddpProfiles", keys.ddp_profiles, not_empty)?,
-            p_keys: self.each("pKeys", keys.p_keys, not_empty)?,
+            p_keys: self.each("pKeys", keys.p_keys, p_key)?,
             is_rdma: keys.is_rdma.unwrap_or_default(),
             need_vhost_net: keys.need_vhost_net.unwrap_or_default(),
             vdpa_type: self.one("vdpaType", keys.vdpa_type, vdpa_type)?,
@@ -428,6 +428,21 @@ fn pci_number(text: &str) -> Result<u16, String> {
     let plain = (1..=4).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_hexdigit());
     let number = plain.then(|| u16::from_str_radix(digits, 16).ok()).flatten();
     number.ok_or_else(|| "give four hexadecimal digits, such as 15b3".to_owned())
+}
+
+/// In the kernel's spelling, as texts are compared.
+fn acpi_index(text: &str) -> Result<String, String> {
+    let same = |number: u32| number.to_string() == text;
+    let remedy = "give a number as the device's acpi_index in sysfs shows it, such as 101";
+    text.parse().is_ok_and(same).then(|| text.to_owned()).ok_or_else(|| remedy.to_owned())
+}
+
+/// In the kernel's spelling, as texts are compared.
+fn p_key(text: &str) -> Result<String, String> {
+    let number = text.strip_prefix("0x").and_then(|digits| u16::from_str_radix(digits, 16).ok());
+    let same = |number: u16| format!("{number:#06x}") == text;
+    let remedy = "give four hexadecimal digits in small letters behind 0x, such as 0x8001";
+    number.is_some_and(same).then(|| text.to_owned()).ok_or_else(|| remedy.to_owned())
 }
 
 fn not_empty(text: &str) -> Result<String, String> {

@@ -86,27 +86,33 @@ fn a_pf_named_twice_is_warned_of() {
     );
 }
 
+/// Every key with the kinds of value that it cannot have.
 #[test]
 fn errors_name_pool_key_and_value_and_say_what_is_right() {
     let cases = [
-        (
-            r#"{"vendors": ["80x6"]}"#,
-            r#"pool intel.com/a: selectors[0].vendors is "80x6": give four hexadecimal digits"#,
-        ),
-        (r#"[{}, {"devices": ["12345"]}]"#, r#"selectors[1].devices is "12345""#),
+        (r#"{"vendors": ["80x6"]}"#, r#"vendors is "80x6": give four hexadecimal digits"#),
+        (r#"{"vendors": ["Intel"]}"#, r#"vendors is "Intel": give four hexadecimal digits"#),
+        (r#"{"vendors": [""]}"#, r#"vendors is "": give four hexadecimal digits"#),
+        (r#"{"devices": ["12345"]}"#, r#"devices is "12345": give four hexadecimal digits"#),
+        (r#"{"drivers": [""]}"#, r#"drivers is "": leave the entry out"#),
         (
             r#"{"pciAddresses": ["03:00"]}"#,
-            r#"selectors[0].pciAddresses is "03:00": PCI address "03:00" is not of the form"#,
+            r#"pciAddresses is "03:00": PCI address "03:00" is not of the form"#,
         ),
+        (r#"{"acpiIndexes": ["eth0"]}"#, r#"acpiIndexes is "eth0": give a number"#),
+        (r#"{"acpiIndexes": ["0101"]}"#, r#"acpiIndexes is "0101": give a number"#),
+        (r#"{"pfNames": ["eth0#3-1"]}"#, r#"pfNames is "eth0#3-1": "3-1" ends before it begins"#),
+        (r#"{"pfNames": ["eth0#0-a"]}"#, r#"pfNames is "eth0#0-a": "0-a" is no list of indexes"#),
+        (r##"{"pfNames": ["#1"]}"##, r##"pfNames is "#1": there is no PF before the '#'"##),
+        (r#"{"rootDevices": ["eth0#1"]}"#, r#"rootDevices is "eth0#1": PCI address "eth0""#),
         (
-            r#"{"pfNames": ["eth0#3-1"]}"#,
-            r#"selectors[0].pfNames is "eth0#3-1": "3-1" ends before it begins"#,
-        ),
-        (
-            r#"{"rootDevices": ["eth0#1"]}"#,
-            r#"selectors[0].rootDevices is "eth0#1": PCI address "eth0""#,
+            r#"{"rootDevices": ["0000:03:00.0#1,"]}"#,
+            r#"rootDevices is "0000:03:00.0#1,": "" is no list of indexes"#,
         ),
         (r#"{"linkTypes": ["ethernet"]}"#, r#"linkTypes is "ethernet": give ether or infiniband"#),
+        (r#"{"ddpProfiles": [""]}"#, r#"ddpProfiles is "": leave the entry out"#),
+        (r#"{"pKeys": ["8001"]}"#, r#"pKeys is "8001": give four hexadecimal digits"#),
+        (r#"{"pKeys": ["0xFFFF"]}"#, r#"pKeys is "0xFFFF": give four hexadecimal digits"#),
         (r#"{"vdpaType": "net"}"#, r#"vdpaType is "net": give vhost or virtio"#),
         (r#"{"vdpaType": "vhost", "isRdma": true}"#, r#"vdpaType is "vhost": it excludes isRdma"#),
         (
@@ -117,11 +123,35 @@ fn errors_name_pool_key_and_value_and_say_what_is_right() {
             r#"{"auxTypes": ["sf"]}"#,
             r#"auxTypes is "[\"sf\"]": pools of this deviceType have vendors"#,
         ),
-        (r#"{"drivers": [""]}"#, r#"drivers is "": leave the entry out"#),
     ];
-    for (selectors, wanted) in cases {
-        let error = error(&with_selectors(selectors));
-        assert!(error.contains(wanted), "{selectors}: {error}");
+    for (selector, wanted) in cases {
+        let error = error(&with_selectors(&format!("[{{}}, {selector}]")));
+        let wanted = format!("configuration: pool intel.com/a: selectors[1].{wanted}");
+        assert!(error.starts_with(&wanted), "{selector}: {error}");
+    }
+}
+
+#[test]
+fn a_device_type_has_its_own_keys() {
+    let pool = |kind: &str, selectors: &str| {
+        error(&format!(
+            r#"{{"resourceList": [{{"resourceName": "a", "deviceType": "{kind}", "selectors": {selectors}}}]}}"#
+        ))
+    };
+    let cases = [
+        ("accelerator", r#"{"pfNames": ["eth0"]}"#, r#"pfNames is "[\"eth0\"]": pools of this"#),
+        ("accelerator", r#"{"isRdma": true}"#, r#"isRdma is "true": pools of this deviceType"#),
+        ("auxNetDevice", r#"{"auxTypes": ["eth"]}"#, r#"auxTypes is "eth": sf is the only kind"#),
+        ("auxNetDevice", r#"{"vendors": ["15b3"]}"#, r#"auxTypes is "": give ["sf"]"#),
+        (
+            "auxNetDevice",
+            r#"{"auxTypes": ["sf"], "pciAddresses": ["0000:03:00.0"]}"#,
+            r#"pciAddresses is "[\"0000:03:00.0\"]": pools of this"#,
+        ),
+    ];
+    for (kind, selectors, wanted) in cases {
+        let error = pool(kind, selectors);
+        assert!(error.contains(wanted), "{kind} {selectors}: {error}");
     }
 }
 
@@ -135,6 +165,26 @@ fn what_does_not_parse_is_placed_and_its_pool_named() {
         (
             with_selectors(r#"[{"vendor": ["8086"]}]"#),
             r#"(pool "a"): unknown field `vendor`, expected one of `vendors`"#,
+        ),
+        (
+            with_selectors(r#"{"isRdma": "yes"}"#),
+            r#"selectors.isRdma (pool "a"): invalid type: string "yes", expected a boolean"#,
+        ),
+        (with_selectors(r#"{"needVhostNet": 1}"#), r#"selectors.needVhostNet (pool "a")"#),
+        (with_selectors(r#"{"representor": "np0r0"}"#), r#"selectors.representor (pool "a")"#),
+        (with_selectors(r#""15b3""#), "expected an object of selectors, or a list of such objects"),
+        (
+            r#"{"resourceList": [{"resourceName": "a", "excludeTopology": "no"}]}"#.to_owned(),
+            r#"resourceList[0].excludeTopology (pool "a")"#,
+        ),
+        (
+            r#"{"resourceList": [{"resourceName": "a", "additionalInfo": {"*": "zone"}}]}"#
+                .to_owned(),
+            r#"resourceList[0].additionalInfo.* (pool "a")"#,
+        ),
+        (
+            r#"{"resourceList": [{"resourceName": "a", "preferredAllocation": "all"}]}"#.to_owned(),
+            r#"preferredAllocation (pool "a"): unknown variant `all`, expected `pack` or `spread`"#,
         ),
         (
             r#"{"resourceList": [{"resourceName": "a", "isRdma": true}]}"#.to_owned(),

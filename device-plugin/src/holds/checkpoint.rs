@@ -2,7 +2,9 @@
 //! not mounted.
 //!
 //! Its directory is that of the device plugins' sockets, so it is always there. The format is kubelet's
-//! own business and has changed before; what cannot be read counts nothing, and says so.
+//! own business and has changed before; what cannot be read counts nothing, and says so. The same holds of
+//! a file that contradicts itself: it also lists which resource offers which devices, so that a device
+//! counted by mistake is noticed before it is put into another resource's pool.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -11,6 +13,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::{Counted, Holder};
+use crate::config::ResourceName;
 use crate::device::DeviceId;
 
 /// Its name in the directory of device plugins.
@@ -38,6 +41,22 @@ pub enum CheckpointError {
         /// What is wrong.
         source: serde_json::Error,
     },
+    /// Two places in it cannot both be true.
+    #[error(
+        "kubelet's checkpoint {}: {device} is counted as one of {counted} and offered as one of {offered}; \
+         kubelet writes it anew with the next allocation, mount its pod-resources socket to do without it",
+        path.display()
+    )]
+    Contradiction {
+        /// The file.
+        path: PathBuf,
+        /// The device.
+        device: DeviceId,
+        /// The resource it was given out as.
+        counted: ResourceName,
+        /// The resource whose plugin lists it.
+        offered: String,
+    },
 }
 
 #[derive(Deserialize)]
@@ -51,6 +70,8 @@ struct Checkpoint {
 struct Data {
     #[serde(default)]
     pod_device_entries: Option<Vec<Entry>>,
+    #[serde(default)]
+    registered_devices: Option<BTreeMap<String, Vec<String>>>,
 }
 
 #[derive(Deserialize)]
@@ -84,11 +105,33 @@ pub fn read(path: &Path) -> Result<Option<Counted>, CheckpointError> {
     let checkpoint: Checkpoint = serde_json::from_slice(&text)
         .map_err(|source| CheckpointError::Malformed { path: path.to_owned(), source })?;
     let entries = checkpoint.data.pod_device_entries.into_iter().flatten();
-    Ok(Some(entries.flat_map(counted).collect()))
+    let counted: Counted = entries.flat_map(counted).collect();
+    check(path, &counted, &checkpoint.data.registered_devices.unwrap_or_default())?;
+    Ok(Some(counted))
+}
+
+/// Only what is healthy is registered, so a device that is in no list is no contradiction. Names that are
+/// no PCI addresses, `0` say, may be in several plugins' lists.
+fn check(
+    path: &Path,
+    counted: &Counted,
+    registered: &BTreeMap<String, Vec<String>>,
+) -> Result<(), CheckpointError> {
+    for (offered, id) in
+        registered.iter().flat_map(|(name, ids)| ids.iter().map(move |id| (name, id)))
+    {
+        let device = DeviceId::from(id.as_str());
+        let Some((resource, _)) = counted.get(&device) else { continue };
+        if device.address().is_some() && resource.to_string() != *offered {
+            let (path, counted, offered) = (path.to_owned(), resource.clone(), offered.clone());
+            return Err(CheckpointError::Contradiction { path, device, counted, offered });
+        }
+    }
+    Ok(())
 }
 
 fn counted(entry: Entry) -> Counted {
-    let Ok(resource) = entry.resource.parse::<crate::config::ResourceName>() else {
+    let Ok(resource) = entry.resource.parse::<ResourceName>() else {
         return Counted::new();
     };
     let holder = Holder(format!("the pod with UID {}", entry.pod));
@@ -136,6 +179,16 @@ mod tests {
         assert_eq!(read(Path::new("/no/such/file")).unwrap(), None);
         let error = read_text(&SOUND[..90]).unwrap_err().to_string();
         assert!(error.contains(FILE) && error.contains("EOF"), "{error}");
+    }
+
+    #[test]
+    fn one_that_contradicts_itself_counts_nothing() {
+        let twice = SOUND
+            .replace(r#"{"intel.com/a":["0000:01:10.0"]}"#, r#"{"intel.com/b":["0000:01:10.0"]}"#);
+        let error = read_text(&twice).unwrap_err().to_string();
+        let wanted =
+            "0000:01:10.0 is counted as one of intel.com/a and offered as one of intel.com/b";
+        assert!(error.contains(wanted), "{error}");
     }
 
     proptest! {

@@ -85,10 +85,16 @@ impl Hold {
         !matches!(self.state, State::Unknown(_))
     }
 
-    /// A binding says more than a count, and a count more than a reservation. The count knows the
-    /// resource for sure.
+    /// The resource that somebody has the device as, where that is known.
+    #[must_use]
+    pub fn given_as(&self) -> Option<&ResourceName> {
+        self.resource.as_ref().filter(|_| self.is_held())
+    }
+
+    /// A binding says more than a count, and a count more than a reservation. The resource that we wrote
+    /// down before we gave the device is surer than what kubelet remembers.
     fn complete(&mut self, counted: &Self) {
-        self.resource.clone_from(&counted.resource);
+        self.resource = self.resource.take().or_else(|| counted.resource.clone());
         if self.state == State::Reserved {
             self.state = counted.state.clone();
         }
@@ -137,8 +143,10 @@ mod tests {
         let bound = State::Bound(Holder("pod default/old".to_owned()));
         assert_eq!(
             merged(Some(hold("x.y/z", bound.clone())), Some("a.b/c")),
-            Some(hold("a.b/c", bound))
+            Some(hold("x.y/z", bound.clone()))
         );
+        let unnamed = Hold { resource: None, state: bound.clone() };
+        assert_eq!(merged(Some(unnamed), Some("a.b/c")), Some(hold("a.b/c", bound)));
         let unknown = State::Unknown("torn".to_owned());
         let found = merged(Some(hold("", unknown.clone())), Some("a.b/c")).unwrap();
         assert!(!found.is_held() && found.state == unknown);

@@ -1,7 +1,7 @@
 //! Which device is in which pool.
 //!
 //! Asked in this order, the first answer holds:
-//! 1. the pool that a pod got the device from, as long as the pod has it;
+//! 1. the pool that a pod got the device from, as long as the pod has it, and no other;
 //! 2. the first pool in the file with a selector that wants it;
 //! 3. the pool it was in before, where it stays, unhealthy, until it fits a pool again or is gone for good.
 
@@ -43,9 +43,10 @@ impl Look<'_> {
 
     fn place(self, device: &Arc<Device>, before: &Pools, pools: &mut Pools) {
         let hold = self.holds.of(&device.id);
-        let home = self.holder_pool(device, hold, before);
-        let home =
-            home.or_else(|| self.wanting_pool(device)).or_else(|| self.pool_before(device, before));
+        let home = match hold.and_then(Hold::given_as) {
+            Some(name) => self.holder_pool(name, device, before),
+            None => self.wanting_pool(device).or_else(|| self.pool_before(device, before)),
+        };
         let Some((name, selector)) = home else { return };
         let Some(pool) = pools.get_mut(&name) else { return };
         let Some(asks) = pool.config.selectors.get(selector) else { return };
@@ -55,19 +56,16 @@ impl Look<'_> {
         pool.members.insert(member.device.id.clone(), member);
     }
 
-    /// The pool that the device was given out of. Which selector it came by is asked anew, or taken from
-    /// before where none fits while the netdev is away.
+    /// The pool that the device was given out of; none, and no other either, where the file no longer has
+    /// it. Which selector it came by is asked anew, or taken from before where none fits while the netdev
+    /// is away.
     fn holder_pool(
         self,
+        name: &ResourceName,
         device: &Device,
-        hold: Option<&Hold>,
         before: &Pools,
     ) -> Option<(ResourceName, usize)> {
-        let name = hold?.resource.as_ref()?;
         let config = self.config.pool(name)?;
-        if config.device_type != device.device_type() {
-            return None;
-        }
         let was = || before.get(name)?.members.get(&device.id).map(|member| member.selector);
         let selector = select(config, device)
             .ok()
@@ -115,19 +113,11 @@ impl Look<'_> {
     /// A pool that left the configuration stays for the devices that pods hold, and offers no others.
     fn keep_retired(self, before: &Pools, pools: &mut Pools) {
         for (name, pool) in before.iter().filter(|(name, _)| self.config.pool(name).is_none()) {
-            let still = |id: &DeviceId| {
-                self.holds
-                    .of(id)
-                    .is_some_and(|hold| hold.is_held() && hold.resource.as_ref() == Some(name))
-            };
+            let still = |id: &DeviceId| self.holds.of(id).and_then(Hold::given_as) == Some(name);
             let held = pool.members.iter().filter(|(id, _)| still(id));
             let members: std::collections::BTreeMap<_, _> =
                 held.map(|(id, member)| (id.clone(), member.clone())).collect();
             if !members.is_empty() {
-                // Whoever wants it now must wait until the pod has given it back.
-                pools
-                    .values_mut()
-                    .for_each(|other| other.members.retain(|id, _| !members.contains_key(id)));
                 pools.insert(
                     name.clone(),
                     Pool { config: Arc::clone(&pool.config), members, retired: true },

@@ -302,7 +302,13 @@ impl Kubelet {
     }
 
     fn write_checkpoint(&self) -> anyhow::Result<()> {
-        let text = self.lock().books.checkpoint();
+        let names: Vec<String> = self.lock().plugins.keys().cloned().collect();
+        let healthy = |name: String| {
+            let devices = self.devices(&name).into_iter().filter(|(_, healthy)| *healthy);
+            (name, devices.map(|(id, _)| id).collect())
+        };
+        let registered = names.into_iter().map(healthy).collect();
+        let text = self.lock().books.checkpoint(&registered);
         let beside = self.root.join("device-plugins/.checkpoint");
         std::fs::write(&beside, text)?;
         Ok(std::fs::rename(beside, self.root.join("device-plugins/kubelet_internal_checkpoint"))?)

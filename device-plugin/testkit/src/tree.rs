@@ -77,6 +77,13 @@ impl Tree {
         Ok(device)
     }
 
+    /// The directory of a function that is there, to be changed.
+    #[must_use]
+    pub fn device(&self, address: &str) -> Dir {
+        let path = self.path().join("devices/pci0000:00").join(address);
+        Dir { root: self.path().to_owned(), path }
+    }
+
     /// Takes a function away, as hot unplug does.
     pub fn unplug(&self, address: &str) -> anyhow::Result<()> {
         fs::remove_file(self.path().join("bus/pci/devices").join(address))?;

@@ -19,6 +19,7 @@ pub(super) const CASES: &[Case] = &[
     case("device-plugin/legacy-vfs-go-to-vfio", given::legacy_vfs_to_vfio),
     case("device-plugin/vfs-come-and-go", live::vfs_come_and_go),
     case("device-plugin/a-vf-in-a-pod-is-healthy", live::vf_in_a_pod),
+    case("device-plugin/a-new-configuration-drops-no-pod", live::new_configuration),
     case("device-plugin/default-route-is-barred", live::default_route_is_barred),
     case("device-plugin/faults-reach-kubelet", faults::faults_reach_kubelet),
     case("device-plugin/kills", kills::kills),

@@ -8,10 +8,11 @@ use switchdev::driver::{Binding, bind};
 use switchdev::eswitch::{EncapMode, InlineMode};
 use switchdev::link::{Link, LinkChange, Links, VfChange, VfLinkState, VfSettings};
 use switchdev::phys_port::VfIndex;
-use switchdev::sriov::{set_drivers_autoprobe, set_vf_count, wait_for_netdevs};
+use switchdev::sriov::{set_drivers_autoprobe, wait_for_netdevs};
 use switchdev::transition::{ApplyError, Card, KernelCard, Observed, Wanted, apply, plan};
 
 use super::{Case, Ctx, Kernels};
+use crate::guest::igb::{IgbVfs, PF as IGB};
 use crate::guest::nicsim::{self, DEVLINK, Nicsim, PF};
 use crate::guest::tool::{json, run};
 
@@ -30,9 +31,6 @@ pub(super) const CASES: &[Case] = &[
 const fn case(name: &'static str, run: fn(&mut Ctx) -> anyhow::Result<()>) -> Case {
     Case { name, kernels: Kernels::All, run }
 }
-
-/// The PF that igb drives.
-const IGB: &str = "0000:02:00.0";
 
 fn open(pf: &str) -> anyhow::Result<KernelCard> {
     Ok(KernelCard::open(Sysfs::default(), pf)?)
@@ -142,10 +140,10 @@ fn wait_for_vf_netdevs(ctx: &mut Ctx) -> anyhow::Result<()> {
 
 /// To another driver, away from all, and back to the kernel's choice.
 fn drivers_are_bound_as_told(_: &mut Ctx) -> anyhow::Result<()> {
-    let _vfs = IgbVfs::new(1)?;
+    let vfs = IgbVfs::new(1)?;
     run("modprobe -a vfio-pci igbvf").map(drop).or_else(built_in)?;
     let sysfs = Sysfs::default();
-    let vf = igb_vf(0)?;
+    let vf = vfs.address(0)?;
     let bound = |expected: Option<&str>| -> anyhow::Result<()> {
         let link = std::fs::read_link(format!("/sys/bus/pci/devices/{vf}/driver")).ok();
         let found = link.as_deref().and_then(|link| link.file_name()).map(|n| n.to_string_lossy());
@@ -169,37 +167,6 @@ fn built_in(error: anyhow::Error) -> anyhow::Result<()> {
     let drivers = std::path::Path::new("/sys/bus/pci/drivers");
     ensure!(drivers.join("vfio-pci").exists() && drivers.join("igbvf").exists(), error);
     Ok(())
-}
-
-/// No VF of the igb PF outlives a case.
-struct IgbVfs;
-
-impl IgbVfs {
-    /// VFs that no driver has bound.
-    fn new(count: u16) -> anyhow::Result<Self> {
-        let vfs = Self;
-        set_drivers_autoprobe(&Sysfs::default(), IGB.parse()?, false)?;
-        set_vf_count(&Sysfs::default(), IGB.parse()?, count)?;
-        Ok(vfs)
-    }
-
-    fn remove() -> anyhow::Result<()> {
-        set_vf_count(&Sysfs::default(), IGB.parse()?, 0)?;
-        Ok(set_drivers_autoprobe(&Sysfs::default(), IGB.parse()?, true)?)
-    }
-}
-
-impl Drop for IgbVfs {
-    fn drop(&mut self) {
-        if let Err(error) = Self::remove() {
-            eprintln!("{error:#}");
-        }
-    }
-}
-
-fn igb_vf(index: u16) -> anyhow::Result<String> {
-    let link = std::fs::read_link(format!("/sys/bus/pci/devices/{IGB}/virtfn{index}"))?;
-    Ok(link.file_name().context("a VF's address")?.to_string_lossy().into_owned())
 }
 
 /// A card without switchdev mode takes the plain way, and another number of VFs.

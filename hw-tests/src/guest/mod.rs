@@ -4,6 +4,7 @@
 pub mod agent;
 pub mod counters;
 pub mod frame;
+pub mod igb;
 pub mod init;
 pub mod kmsg;
 pub mod netns;

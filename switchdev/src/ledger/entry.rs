@@ -1,7 +1,9 @@
 //! An entry, and its file: JSON that a person can read in an emergency.
 //!
 //! The file says which version of the format it has. Unknown fields are errors: what a newer
-//! program recorded must not be dropped by an older one that writes the entry again.
+//! program recorded must not be dropped by an older one that writes the entry again. A checksum
+//! stands for the rest: one changed letter in the name of a namespace would set a VF free that a
+//! pod has.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -21,6 +23,8 @@ const VERSION: u32 = 1;
 #[serde(deny_unknown_fields)]
 pub struct Entry {
     version: u32,
+    /// The checksum of the entry in which this is 0; only the file's text has another number here.
+    checksum: u32,
     /// The VF.
     pub vf: PciAddress,
     /// For which resource the kubelet has allocated it.
@@ -108,7 +112,7 @@ pub struct Pod {
 
 impl Entry {
     pub(super) fn empty(vf: PciAddress) -> Self {
-        Self { version: VERSION, vf, reservation: None, record: None }
+        Self { version: VERSION, checksum: 0, vf, reservation: None, record: None }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -125,8 +129,9 @@ impl Holder {
 }
 
 pub(super) fn text(entry: &Entry) -> Vec<u8> {
+    let entry = Entry { checksum: checksum(entry), ..entry.clone() };
     // Serializing fails for maps whose keys are no text and for a writer that fails: neither is here.
-    let mut text = serde_json::to_vec_pretty(entry).unwrap_or_default();
+    let mut text = serde_json::to_vec_pretty(&entry).unwrap_or_default();
     text.push(b'\n');
     text
 }
@@ -134,14 +139,27 @@ pub(super) fn text(entry: &Entry) -> Vec<u8> {
 pub(super) fn parse(vf: PciAddress, path: &Path, bytes: &[u8]) -> Result<Entry, LedgerError> {
     let corrupt = |reason: String| LedgerError::Corrupt { path: path.to_owned(), reason };
     check_version(bytes).map_err(corrupt)?;
-    let entry: Entry = serde_json::from_slice(bytes).map_err(|error| corrupt(error.to_string()))?;
+    let mut entry: Entry =
+        serde_json::from_slice(bytes).map_err(|error| corrupt(error.to_string()))?;
     if entry.vf != vf {
         let found = entry.vf;
         return Err(corrupt(format!(
             "field vf is {found}, which is not the VF the file is named by"
         )));
     }
+    let (says, is) = (std::mem::take(&mut entry.checksum), checksum(&entry));
+    if says != is {
+        return Err(corrupt(format!(
+            "field checksum is {says}, but the rest of the entry gives {is}"
+        )));
+    }
     Ok(entry)
+}
+
+/// CRC-32 of what an entry says, however its text is spaced.
+fn checksum(entry: &Entry) -> u32 {
+    let said = serde_json::to_vec(&Entry { checksum: 0, ..entry.clone() });
+    crc32fast::hash(&said.unwrap_or_default())
 }
 
 /// Looked at first, so that a newer format is not called a mistake.

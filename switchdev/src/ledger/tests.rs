@@ -102,10 +102,34 @@ fn refusal(text: &str) -> String {
 fn the_error_names_the_field() {
     let newer = refusal(r#"{"version": 2, "vf": "0000:01:10.0", "colour": 1}"#);
     assert!(newer.contains("field version is 2, this program knows version 1"), "{newer}");
-    let other = refusal(r#"{"version": 1, "vf": "0000:01:10.7"}"#);
+    let other = refusal(r#"{"version": 1, "checksum": 0, "vf": "0000:01:10.7"}"#);
     assert!(other.contains("field vf is 0000:01:10.7"), "{other}");
     let unknown = refusal(r#"{"version": 1, "vf": "0000:01:10.0", "colour": 1}"#);
     assert!(unknown.contains("unknown field `colour`"), "{unknown}");
+    let changed = refusal(r#"{"version": 1, "checksum": 7, "vf": "0000:01:10.0"}"#);
+    assert!(changed.contains("field checksum is 7, but the rest of the entry gives"), "{changed}");
+}
+
+/// Each byte of an entry changed to any other, or cut off: an error, or the entry as it was.
+#[test]
+fn no_changed_byte_makes_another_entry() {
+    let (_dir, ledger) = ledger();
+    ledger.reserve(vf(0), reservation(), NO_WAIT).unwrap();
+    ledger.lock(vf(0), NO_WAIT).unwrap().record(record(Phase::Bound)).unwrap();
+    let path = ledger.entry_path(vf(0));
+    let (sound, before) = (fs::read(&path).unwrap(), ledger.entry(vf(0)).unwrap().unwrap());
+    let as_before = |bytes: &[u8]| match entry::parse(vf(0), &path, bytes) {
+        Ok(entry) => entry == before,
+        Err(error) => error.to_string().contains(&path.display().to_string()),
+    };
+    for at in 0..sound.len() {
+        assert!(as_before(&sound[..at]), "cut off at {at}");
+        for byte in 0..=u8::MAX {
+            let mut bytes = sound.clone();
+            bytes[at] = byte;
+            assert!(as_before(&bytes), "byte {at} is {byte}");
+        }
+    }
 }
 
 #[test]

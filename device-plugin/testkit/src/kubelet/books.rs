@@ -28,8 +28,9 @@ impl Books {
         self.0.iter().filter_map(with).collect()
     }
 
-    /// As kubelet writes it; the checksum is not checked by anybody but kubelet.
-    pub(super) fn checkpoint(&self) -> String {
+    /// As kubelet writes it, with the healthy devices of each resource; the checksum is not checked by
+    /// anybody but kubelet.
+    pub(super) fn checkpoint(&self, registered: &BTreeMap<String, Vec<String>>) -> String {
         let entries = self.0.iter().flat_map(|(pod, resources)| {
             resources.iter().map(move |(resource, devices)| {
                 json!({"PodUID": pod, "ContainerName": "main", "ResourceName": resource,
@@ -37,7 +38,7 @@ impl Books {
             })
         });
         let entries: Vec<_> = entries.collect();
-        json!({"Data": {"PodDeviceEntries": entries, "RegisteredDevices": {}}, "Checksum": 0})
+        json!({"Data": {"PodDeviceEntries": entries, "RegisteredDevices": registered}, "Checksum": 0})
             .to_string()
     }
 

@@ -9,7 +9,7 @@ use switchdev::driver::{Binding, bind};
 
 use super::lab::Lab;
 use crate::cases::Ctx;
-use crate::guest::nicsim::{DEVLINK, Nicsim, PF};
+use crate::guest::nicsim::{self, DEVLINK, Nicsim, PF};
 use crate::guest::tool::run;
 
 const VFS: usize = 2;
@@ -23,7 +23,7 @@ struct Fault {
     heal: fn(&Nicsim) -> anyhow::Result<()>,
 }
 
-const FAULTS: [Fault; 6] = [
+const FAULTS: [Fault; 7] = [
     Fault {
         name: "no carrier",
         says: "its PF np0 has no carrier",
@@ -85,6 +85,17 @@ const FAULTS: [Fault; 6] = [
         heal: |nic| {
             nic.set_vfs(0)?;
             nic.set_vfs(2)
+        },
+    },
+    Fault {
+        name: "PF unplugged",
+        says: "it is not there any more",
+        leaves: 0,
+        make: |nic| nicsim::write(nic.sysfs("remove"), "1"),
+        heal: |nic| {
+            nicsim::write("/sys/bus/pci/rescan".into(), "1")?;
+            nicsim::bind()?;
+            nic.switchdev(2)
         },
     },
 ];

@@ -8,8 +8,9 @@ use serde_json::Value;
 use switchdev::Sysfs;
 use switchdev::driver::{Binding, bind};
 
-use super::lab::{IGB, IgbVfs, Lab, POOL};
+use super::lab::{Lab, POOL};
 use crate::cases::Ctx;
+use crate::guest::igb::{IgbVfs, PF as IGB};
 use crate::guest::nicsim::{self, Nicsim};
 use crate::guest::tool::run;
 
@@ -32,6 +33,20 @@ pub(super) fn switchdev_vfs(ctx: &mut Ctx) -> anyhow::Result<()> {
         },
     });
     ensure!(info == expected, "the device-info is {info}");
+    let other = nic.vf_address(2)?;
+    let both = [given.devices[0].clone(), other.clone()];
+    let preferred = lab.kubelet.prefer(POOL, &both, std::slice::from_ref(&other), 1)?;
+    ensure!(preferred == [other], "{preferred:?} was preferred");
+    comes_back(&mut lab)
+}
+
+/// The socket is deleted, then kubelet restarts, which deletes it and makes its own anew.
+fn comes_back(lab: &mut Lab) -> anyhow::Result<()> {
+    let registered = lab.kubelet.registrations();
+    let endpoint = lab.kubelet.known(POOL).context("no pool")?.endpoint;
+    std::fs::remove_file(&endpoint)?;
+    lab.until("a registration anew", |lab| lab.kubelet.registrations() > registered)?;
+    lab.healthy(2)?;
     lab.kubelet.restart()?;
     lab.healthy(2).map(drop)
 }
@@ -42,9 +57,9 @@ pub(super) fn legacy_vfs_to_vfio(ctx: &mut Ctx) -> anyhow::Result<()> {
         ensure!(std::path::Path::new("/sys/bus/pci/drivers/vfio-pci").exists(), error);
         Ok(())
     })?;
-    let _vfs = IgbVfs::new(3)?;
+    let vfs = IgbVfs::new(3)?;
     for index in 0..2 {
-        let vf = IgbVfs::address(index)?.parse()?;
+        let vf = vfs.address(index)?.parse()?;
         bind(&Sysfs::default(), vf, &Binding::Only("vfio-pci".to_owned()))?;
     }
     let keys = format!(
@@ -66,6 +81,5 @@ pub(super) fn legacy_vfs_to_vfio(ctx: &mut Ctx) -> anyhow::Result<()> {
         std::fs::read_link(format!("/sys/bus/pci/devices/{}/iommu_group", given.devices[0]))?;
     let number = link.file_name().context("a group")?.to_string_lossy();
     ensure!(*group == format!("/dev/vfio/{number}"), "the group is {group}, not {number}");
-    lab.kubelet.restart()?;
-    lab.healthy(2).map(drop)
+    comes_back(&mut lab)
 }

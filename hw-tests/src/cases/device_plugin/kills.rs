@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use plugin_testkit::Plugin;
 use plugin_testkit::kubelet::Registration;
+use plugin_testkit::{Plugin, Random};
 
 use super::lab::{Lab, POOL};
 use crate::cases::Ctx;
@@ -35,7 +35,7 @@ pub fn kill_many(ctx: &Ctx, kills: u32, seed: u64) -> anyhow::Result<()> {
         r#""selectors": [{"pfNames": ["np0"], "linkTypes": ["ether"]}]"#,
     )?;
     let mut story =
-        Story { pods: Pods::new(&nic)?, lab, random: Random(seed), came: 0, cut_off: 0 };
+        Story { pods: Pods::new(&nic)?, lab, random: Random::new(seed), came: 0, cut_off: 0 };
     for kill in 0..kills {
         story.once().with_context(|| {
             format!("kill {kill} of {kills}, seed {seed}:\n{}", story.lab.dirs.said())
@@ -50,17 +50,6 @@ pub fn kill_many(ctx: &Ctx, kills: u32, seed: u64) -> anyhow::Result<()> {
         }
     }
     story.end()
-}
-
-/// A plain generator: the moments need no better, and a seed makes a run the same again.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 =
-            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % limit
-    }
 }
 
 struct Story {

@@ -7,8 +7,6 @@ use anyhow::{Context, ensure};
 use plugin_testkit::kubelet::Registration;
 use plugin_testkit::{Dirs, Kubelet, Plugin};
 use serde_json::Value;
-use switchdev::Sysfs;
-use switchdev::sriov::{set_drivers_autoprobe, set_vf_count};
 
 use crate::cases::Ctx;
 
@@ -16,8 +14,6 @@ use crate::cases::Ctx;
 pub(super) const POOL: &str = "intel.com/net";
 /// Longer than anything takes on a busy host; nothing is asserted about time.
 pub(super) const PATIENCE: Duration = Duration::from_secs(90);
-/// The PF that igb drives.
-pub(super) const IGB: &str = "0000:02:00.0";
 
 /// A kubelet, and where the plugin finds it.
 pub(super) struct Lab {
@@ -64,46 +60,16 @@ impl Lab {
 
     /// Waits until the plugin says so.
     pub(super) fn says(&self, text: &str) -> anyhow::Result<()> {
+        self.until(&format!("the plugin says {text:?}"), |lab| lab.dirs.said().contains(text))
+    }
+
+    /// Waits until it is so.
+    pub(super) fn until(&self, what: &str, so: impl Fn(&Self) -> bool) -> anyhow::Result<()> {
         let deadline = Instant::now() + PATIENCE;
-        while !self.dirs.said().contains(text) {
-            ensure!(
-                Instant::now() < deadline,
-                "the plugin does not say {text:?}:\n{}",
-                self.dirs.said()
-            );
+        while !so(self) {
+            ensure!(Instant::now() < deadline, "not so: {what}\n{}", self.dirs.said());
             std::thread::sleep(Duration::from_millis(20));
         }
         Ok(())
-    }
-}
-
-/// VFs of the igb PF that no driver has bound; none outlives a case.
-pub(super) struct IgbVfs;
-
-impl IgbVfs {
-    pub(super) fn new(count: u16) -> anyhow::Result<Self> {
-        let vfs = Self;
-        set_drivers_autoprobe(&Sysfs::default(), IGB.parse()?, false)?;
-        set_vf_count(&Sysfs::default(), IGB.parse()?, count)?;
-        Ok(vfs)
-    }
-
-    /// The PCI address of a VF.
-    pub(super) fn address(index: u16) -> anyhow::Result<String> {
-        let link = std::fs::read_link(format!("/sys/bus/pci/devices/{IGB}/virtfn{index}"))?;
-        Ok(link.file_name().context("a VF's address")?.to_string_lossy().into_owned())
-    }
-
-    fn remove() -> anyhow::Result<()> {
-        set_vf_count(&Sysfs::default(), IGB.parse()?, 0)?;
-        Ok(set_drivers_autoprobe(&Sysfs::default(), IGB.parse()?, true)?)
-    }
-}
-
-impl Drop for IgbVfs {
-    fn drop(&mut self) {
-        if let Err(error) = Self::remove() {
-            eprintln!("{error:#}");
-        }
     }
 }

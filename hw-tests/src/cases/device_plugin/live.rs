@@ -75,6 +75,39 @@ pub(super) fn vf_in_a_pod(ctx: &mut Ctx) -> anyhow::Result<()> {
     lab.healthy(2).map(drop)
 }
 
+/// A file that wants less, one that wants nothing, one that is wrong, and the first one again, while a pod
+/// has a VF that those in between would not take.
+pub(super) fn new_configuration(ctx: &mut Ctx) -> anyhow::Result<()> {
+    let nic = Nicsim::load(ctx, "")?;
+    nic.switchdev(4)?;
+    let keys =
+        |pf: &str| format!(r#""selectors": {{"pfNames": ["{pf}"], "linkTypes": ["ether"]}}"#);
+    let lab = Lab::new(ctx, Registration::Watcher, &keys("np0#0"))?;
+    let _plugin = lab.start()?;
+    lab.healthy(1)?;
+    let first = lab.kubelet.admit("web", POOL, 1)?.devices.remove(0);
+    lab.configure(&keys("np0"))?;
+    lab.healthy(4)?;
+    let pod = Netns::new("web")?;
+    pod.take(&nicsim::vf(0), "10.0.0.1/24")?;
+    for (pf, others) in [("np0#2-3", vec![2, 3]), ("eth99", vec![])] {
+        lab.configure(&keys(pf))?;
+        let others = others.into_iter().map(|index| nic.vf_address(index));
+        let wanted: Vec<String> =
+            std::iter::once(Ok(first.clone())).chain(others).collect::<anyhow::Result<_>>()?;
+        lab.kubelet.wait_for(POOL, PATIENCE, |devices| {
+            devices.keys().eq(&wanted) && devices.values().all(|healthy| *healthy)
+        })?;
+    }
+    lab.configure(&keys("np0#x"))?;
+    lab.says(r#""x" is no list of indexes"#)?;
+    ensure!(lab.kubelet.devices(POOL) == [(first, true)].into(), "a wrong file changed the pool");
+    lab.configure(&keys("np0"))?;
+    lab.healthy(4)?;
+    drop(pod);
+    wait_for_link(&nicsim::vf(0))
+}
+
 /// The card that the node's default route leaves by is in no pool, whatever the selectors say.
 pub(super) fn default_route_is_barred(ctx: &mut Ctx) -> anyhow::Result<()> {
     let nic = Nicsim::load(ctx, "")?;
