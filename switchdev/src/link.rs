@@ -35,6 +35,7 @@ mod uapi {
     pub(super) const MTU: u16 = 4;
     pub(super) const IFALIAS: u16 = 20;
     pub(super) const VFINFO_LIST: u16 = 22;
+    pub(super) const AF_SPEC: u16 = 26;
     pub(super) const NET_NS_FD: u16 = 28;
     pub(super) const EXT_MASK: u16 = 29;
     pub(super) const PARENT_DEV_NAME: u16 = 56;
@@ -43,6 +44,13 @@ mod uapi {
     pub(super) const EXT_MASK_VF: u32 = 1;
     pub(super) const EXT_MASK_SKIP_STATS: u32 = 1 << 3;
     pub(super) const FLAG_UP: u32 = 1;
+    pub(super) const FLAG_LOWER_UP: u32 = 1 << 16;
+
+    /// In `AF_SPEC`: the family's number, and below it `IFLA_INET6_FLAGS`.
+    pub(super) const INET6: u16 = 10;
+    pub(super) const INET6_FLAGS: u16 = 1;
+    /// `IF_READY` of `net/if_inet6.h`.
+    pub(super) const INET6_READY: u32 = 1 << 31;
 }
 
 /// A connection to the links of the network namespace it was opened in.
@@ -64,6 +72,11 @@ pub struct Link {
     pub mtu: u32,
     /// Whether it is switched on, which says nothing of its carrier.
     pub up: bool,
+    /// Whether it is up and somebody is at the other end.
+    pub carrier: bool,
+    /// Whether IPv6 has begun on it: addresses and routes that the kernel makes by itself are there. It begins when
+    /// the carrier first comes, and ends when the link goes down, not when the carrier goes.
+    pub ipv6: bool,
     /// A text for people, and for marks.
     pub alias: Option<String>,
     /// The PCI function it is on, in whichever network namespace it is; kernels before 5.14 do not
@@ -222,10 +235,19 @@ fn parse(payload: &[u8]) -> Result<Link, AttrError> {
         address: attributes.get(uapi::ADDRESS).and_then(|a| a.try_into().ok()).map(Mac),
         mtu: attributes.require_u32(uapi::MTU, "the link's MTU")?,
         up: word(8) & uapi::FLAG_UP != 0,
+        carrier: word(8) & uapi::FLAG_LOWER_UP != 0,
+        ipv6: parse_ipv6(&attributes)?,
         alias: attributes.string(uapi::IFALIAS)?,
         pci_parent: parse_pci_parent(&attributes)?,
         vfs: vf::parse_list(&attributes)?,
     })
+}
+
+/// A link without IPv6 has no such attribute.
+fn parse_ipv6(attributes: &Attributes<'_>) -> Result<bool, AttrError> {
+    let Some(families) = attributes.nested(uapi::AF_SPEC)? else { return Ok(false) };
+    let Some(inet6) = families.nested(uapi::INET6)? else { return Ok(false) };
+    Ok(inet6.u32(uapi::INET6_FLAGS)?.is_some_and(|flags| flags & uapi::INET6_READY != 0))
 }
 
 fn parse_pci_parent(attributes: &Attributes<'_>) -> Result<Option<PciAddress>, AttrError> {
@@ -269,6 +291,7 @@ mod tests {
         let lo = links.find("lo").unwrap();
         assert_eq!((lo.name.as_str(), lo.ifindex), ("lo", IfIndex(1)));
         assert_eq!(links.get_by_index(IfIndex(1)).unwrap(), lo);
+        assert_eq!(lo.carrier, lo.up);
     }
 
     #[test]
@@ -286,6 +309,24 @@ mod tests {
         assert_eq!(bytes, [0, 0, 0, 0, 7, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0]);
         let bytes = write_change(IfIndex(7), &LinkChange::Down);
         assert_eq!(bytes, [0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0]);
+    }
+
+    fn link(flags: u32, inet6_flags: u32) -> Link {
+        let inet6 = Writer::default().u32(uapi::INET6_FLAGS, inet6_flags);
+        let attributes = Writer::default()
+            .string(uapi::IFNAME, "np0r0")
+            .u32(uapi::MTU, 1500)
+            .nested(uapi::AF_SPEC, Writer::default().nested(uapi::INET6, inet6));
+        parse(&message(IfIndex(7), flags, 0, attributes)).unwrap()
+    }
+
+    #[test]
+    fn ipv6_stays_when_the_carrier_goes() {
+        let ready_without_carrier = link(uapi::FLAG_UP, 0x8000_0000);
+        assert!(ready_without_carrier.up && !ready_without_carrier.carrier);
+        assert!(ready_without_carrier.ipv6);
+        let not_begun = link(uapi::FLAG_UP | uapi::FLAG_LOWER_UP, 0x10);
+        assert!(not_begun.carrier && !not_begun.ipv6);
     }
 
     proptest! {

@@ -129,7 +129,7 @@ struct Agent {
     terminate: Signal,
     interrupt: Signal,
     _servers: server::Servers,
-    _collector: collect::Collector,
+    collector: collect::Collector,
 }
 
 impl Agent {
@@ -164,7 +164,7 @@ impl Agent {
             interrupt: signal(SignalKind::interrupt())?,
             config,
             _servers: servers,
-            _collector: collector,
+            collector,
         })
     }
 
@@ -195,6 +195,9 @@ impl Agent {
 
     fn hear(&mut self, news: News) {
         tracing::debug!(%news, "heard");
+        if let News::Rules { bridge, rules } = &news {
+            self.collector.hear(bridge, rules);
+        }
         if !self.view.take(news) {
             return;
         }

@@ -265,6 +265,17 @@ impl OvsPort {
         Ok(interfaces.first().and_then(|row| self.number(row).err()).map(|error| error.to_string()))
     }
 
+    /// The number that the switch gives the port now.
+    ///
+    /// # Errors
+    /// [`OvsError`]; also when the switch does not have the port.
+    pub(super) fn number_now(&self) -> Result<u16, OvsError> {
+        let mut client = Client::connect(&self.remote()?)?;
+        let named = [Condition::is("name", self.netdev.as_str())];
+        let found = Self::find(&mut client, "Interface", &named, &["ofport", "error"])?;
+        self.number(found.first().unwrap_or(&Value::Null))
+    }
+
     /// Makes attempts until one succeeds, fails for good, or the patience is at its end.
     fn persist<T>(
         &self,

@@ -24,6 +24,12 @@ const PRIORITY: u16 = u16::MAX;
 /// The first two bytes of our cookies; the others are the VF's PCI address, which only one port at a time can have.
 const COOKIE_MARK: u64 = 0x4c52 << 48;
 
+/// Whether a rule with this cookie is one of these, of any port.
+#[must_use]
+pub fn is_port_rule(cookie: u64) -> bool {
+    cookie >> 48 == COOKIE_MARK >> 48
+}
+
 const ETH_IPV4: u128 = 0x0800;
 const ETH_ARP: u128 = 0x0806;
 const ETH_IPV6: u128 = 0x86dd;
@@ -208,6 +214,7 @@ mod tests {
     #[test]
     fn rules_are_known_by_the_vf() {
         assert_eq!(rules(false).cookie(), 0x4c52_0000_0000_1100);
+        assert!(is_port_rule(rules(false).cookie()) && !is_port_rule(0x4c53_0000_0000_1100));
         assert_eq!(rules(false).socket, Path::new("/run/ovs/br0.mgmt"));
     }
 }

@@ -15,6 +15,7 @@ use switchdev::ledger::Record;
 use super::device_info::DeviceInfo;
 use super::ipam::Delegate;
 use super::linux::BridgePort;
+use super::mend::mend;
 use super::ovs::OvsPort;
 use super::pod::PodSide;
 use super::rules::PortRules;
@@ -66,6 +67,22 @@ impl Step {
                 step.kind, step.what
             ))
         })
+    }
+}
+
+impl Step {
+    pub(super) fn as_ovs_port(&self) -> Option<&OvsPort> {
+        match self {
+            Self::OvsPort(port) => Some(port),
+            _ => None,
+        }
+    }
+
+    pub(super) fn as_port_rules(&self) -> Option<&PortRules> {
+        match self {
+            Self::PortRules(rules) => Some(rules),
+            _ => None,
+        }
     }
 }
 
@@ -162,7 +179,8 @@ pub fn ipam_result(record: &Record) -> CniResult {
     step.and_then(|step| CniResult::from_json(&step.outcome).ok()).unwrap_or_default()
 }
 
-fn pod_addresses(record: &Record) -> Vec<IpAddr> {
+/// The addresses that IPAM gave.
+pub(super) fn pod_addresses(record: &Record) -> Vec<IpAddr> {
     ipam_result(record).ips.iter().map(|ip| ip.address.address).collect()
 }
 
@@ -188,6 +206,12 @@ impl External for Steps {
     fn take_back(&mut self, step: &ExternalStep, _: &Record) -> Result<(), ExternalError> {
         let ours = Step::from_record(step)?;
         self.timed(format!("undo {}", step.kind), |steps| steps.undo_step(&ours)).map(drop)
+    }
+
+    fn mend(&mut self, record: &Record) -> Result<Option<String>, ExternalError> {
+        let steps: Vec<Step> =
+            record.external.iter().map(Step::from_record).collect::<Result<_, _>>()?;
+        mend(&steps, record)
     }
 
     fn sweep(&mut self, entries: ReadEntries<'_>) -> Result<Vec<String>, ExternalError> {

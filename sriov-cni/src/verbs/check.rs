@@ -7,7 +7,7 @@ use switchdev::ledger::{Phase, Record};
 use switchdev::link::{Link, Links};
 
 use super::{Job, plan};
-use crate::attach::{Step, ipam_result, open_netns};
+use crate::attach::{Shortfall, Step, ipam_result, open_netns, shortfall};
 use crate::protocol::{Attachment, CniError, CniResult, Code};
 
 pub(super) fn check(job: &mut Job<'_>, attachment: &Attachment) -> Result<(), CniError> {
@@ -48,17 +48,13 @@ fn step_is_wrong(job: &Job<'_>, step: &Step, record: &Record) -> Result<Option<S
         Step::OvsPort(port) => port.check().map_err(|error| unreachable(&error)),
         Step::BridgePort(port) => Ok(port.check(&job.machine.sysfs)),
         Step::PortRules(rules) => {
-            let wanted = record.external.iter().find(|step| step.kind == "port-rules");
-            let wanted =
-                wanted.and_then(|step| step.outcome.get("rules")?.as_u64()).unwrap_or_default();
-            let found = rules.count().map_err(|error| unreachable(&error))?;
-            let amiss = || {
+            let short = shortfall(rules, record).map_err(|error| unreachable(&error))?;
+            Ok(short.map(|Shortfall { found, wanted }| {
                 format!(
-                    "the bridge has {found} of the {wanted} rules that hold the pod to {}; somebody removed them",
+                    "the bridge has {found} of the {wanted} rules that hold the pod to {}; offload-agent puts them back where it runs",
                     rules.mac
                 )
-            };
-            Ok((u64::from(found) != wanted).then(amiss))
+            }))
         }
         Step::Ipam(_) | Step::Pod(_) | Step::DeviceInfo(_) => Ok(None),
     }

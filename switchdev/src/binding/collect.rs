@@ -26,7 +26,14 @@ pub enum Collected {
         /// What was done.
         released: Released,
     },
-    /// It could not be given back; it is tried again the next time.
+    /// It is with its pod, and something of its attachment that was gone is there again.
+    Mended {
+        /// The VF.
+        vf: PciAddress,
+        /// What.
+        what: String,
+    },
+    /// It could not be given back, or mended; it is tried again the next time.
     Failed {
         /// The VF, or `None` where it is about no single one.
         vf: Option<PciAddress>,
@@ -47,7 +54,8 @@ impl Collected {
 
 impl Binder<'_> {
     /// Takes back every VF whose holder `keep` disowns, or whose network namespace is gone, or whose
-    /// binding or release was cut off. A VF that somebody works on is left to them.
+    /// binding or release was cut off. A VF that somebody works on is left to them; of one that is in order, what somebody
+    /// took away is put back.
     ///
     /// `keep` is what the runtime says beyond the kernel: CNI GC's list of valid attachments. The agent
     /// keeps all.
@@ -92,7 +100,7 @@ impl Binder<'_> {
             Err(error) => return Some(failure(Some(vf), &error)),
         };
         match self.is_lost(&record, keep) {
-            Ok(false) => return None,
+            Ok(false) => return self.mend(vf, &record),
             Ok(true) => {}
             Err(error) => return Some(failure(Some(vf), &error)),
         }
@@ -101,6 +109,14 @@ impl Binder<'_> {
             Ok(released) => Collected::GivenBack { vf, holder, phase, released },
             Err(error) => failure(Some(vf), &error),
         })
+    }
+
+    /// While the VF is locked, so that nobody takes it back meanwhile.
+    fn mend(&mut self, vf: PciAddress, record: &Record) -> Option<Collected> {
+        match self.external.mend(record) {
+            Ok(what) => what.map(|what| Collected::Mended { vf, what }),
+            Err(error) => Some(failure(Some(vf), &error)),
+        }
     }
 
     fn is_lost(
@@ -144,6 +160,7 @@ impl fmt::Display for Collected {
                 };
                 write!(f, "VF {vf} taken back from {holder}, for {why}: {released}")
             }
+            Self::Mended { vf, what } => write!(f, "VF {vf}: {what}"),
             Self::Failed { vf: _, reason } => f.write_str(reason),
             Self::Swept(what) => f.write_str(what),
         }

@@ -42,6 +42,16 @@ pub trait External {
     /// Something of it is left. The VF is not given back then, and this is called again.
     fn take_back(&mut self, step: &ExternalStep, record: &Record) -> Result<(), ExternalError>;
 
+    /// Puts back what somebody took away of the steps of a finished binding, and says what that was; `None` where all is
+    /// there. Only for what must not wait for the pod's end.
+    ///
+    /// # Errors
+    /// What could not be looked at or put back.
+    fn mend(&mut self, record: &Record) -> Result<Option<String>, ExternalError> {
+        let _ = record;
+        Ok(None)
+    }
+
     /// Removes what carries our mark outside the kernel and belongs to no entry of the ledger: a
     /// bridge port whose entry was lost. Says what it removed, a line each. Entries are recorded
     /// before anything is made, so only those that are read after the look outside tell what is lost.
@@ -100,6 +110,10 @@ impl<T: External + ?Sized> External for &mut T {
 
     fn take_back(&mut self, step: &ExternalStep, record: &Record) -> Result<(), ExternalError> {
         (**self).take_back(step, record)
+    }
+
+    fn mend(&mut self, record: &Record) -> Result<Option<String>, ExternalError> {
+        (**self).mend(record)
     }
 
     fn sweep(&mut self, entries: ReadEntries<'_>) -> Result<Vec<String>, ExternalError> {

@@ -1,8 +1,9 @@
 //! A node in memory, for tests: one VF, and the kernel's rules that a binding must respect.
 //!
 //! A name that is taken cannot be given; a link that is up takes no new name and no MAC address; a VF that
-//! is not trusted takes no MAC address but the PF's, and with igb not even that; a netdev that moves arrives down and without its
-//! addresses; and when a pod dies its VF comes back under the pod's name for it, or another where
+//! is not trusted takes no MAC address but the PF's, and with igb not even that; a netdev that moves arrives down
+//! and without its addresses; a representor has a carrier while the VF's netdev is up, and IPv6 from then until it
+//! goes down; and when a pod dies its VF comes back under the pod's name for it, or another where
 //! that is taken.
 
 mod address;
@@ -217,7 +218,7 @@ fn change_representor(vf: &mut FakeVf, change: &LinkChange) -> Result<(), CardEr
     let representor = vf.state.representor.as_mut().ok_or_else(|| refused(Errno::NODEV))?;
     match change {
         LinkChange::Up => representor.up = true,
-        LinkChange::Down => representor.up = false,
+        LinkChange::Down => (representor.up, representor.ipv6) = (false, false),
         LinkChange::Mtu(mtu) => representor.mtu = *mtu,
         LinkChange::Name(_) | LinkChange::Address(_) | LinkChange::Alias(_) => {
             return Err(refused(Errno::OPNOTSUPP));
@@ -235,6 +236,7 @@ impl Host for FakeHost<'_> {
             vf: vf.vf,
             place: vf.place,
             side: vf.state.netdev.as_ref().map(|_| vf.side),
+            carrier: has_carrier(&vf.state),
             state: vf.state,
             rdma_exclusive: vf.rdma_exclusive,
             uppers: Vec::new(),
@@ -244,6 +246,14 @@ impl Host for FakeHost<'_> {
     }
 
     fn change(&mut self, change: &Change) -> Result<(), CardError> {
+        self.make(change)?;
+        self.node.vf.iter_mut().for_each(begin_ipv6);
+        Ok(())
+    }
+}
+
+impl FakeHost<'_> {
+    fn make(&mut self, change: &Change) -> Result<(), CardError> {
         match change {
             Change::Vf(change) => change_vf(self.vf()?, *change),
             Change::FunctionMac(mac) => {
@@ -273,6 +283,18 @@ impl Host for FakeHost<'_> {
             }
             Change::Driver(_) => Err(refused(Errno::OPNOTSUPP)),
         }
+    }
+}
+
+fn has_carrier(state: &VfState) -> bool {
+    let up = state.representor.as_ref().is_some_and(|representor| representor.up);
+    up && state.netdev.as_ref().is_some_and(|netdev| netdev.up)
+}
+
+fn begin_ipv6(vf: &mut FakeVf) {
+    let carrier = has_carrier(&vf.state);
+    if let Some(representor) = &mut vf.state.representor {
+        representor.ipv6 |= carrier;
     }
 }
 

@@ -159,6 +159,10 @@ impl<E: External> External for FaultyExternal<E> {
         self.fuse.call(&what, || self.inner.take_back(step, record), ExternalError::new)
     }
 
+    fn mend(&mut self, record: &Record) -> Result<Option<String>, ExternalError> {
+        self.fuse.call("mend", || self.inner.mend(record), ExternalError::new)
+    }
+
     fn sweep(&mut self, entries: ReadEntries<'_>) -> Result<Vec<String>, ExternalError> {
         self.fuse.call("sweep", || self.inner.sweep(entries), ExternalError::new)
     }

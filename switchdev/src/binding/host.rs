@@ -64,6 +64,8 @@ pub struct Observed {
     pub state: VfState,
     /// The side where the netdev is; `None` where it has none, or on neither.
     pub side: Option<Side>,
+    /// Whether the representor has a carrier, which the VF's side gives it with most cards.
+    pub carrier: bool,
     /// Whether RDMA devices are in one network namespace only.
     pub rdma_exclusive: bool,
     /// What the VF's netdev is part of on the host: a bond, a bridge.

@@ -30,7 +30,9 @@ pub fn restore(original: &VfState, observed: &Observed) -> Vec<Change> {
     changes.extend(both(&original.legacy, &now.legacy, legacy));
     changes.extend(both(&original.function, &now.function, function));
     changes.extend(both(&original.netdev, &now.netdev, |was, now| netdev(original, was, now)));
-    changes.extend(both(&original.representor, &now.representor, representor));
+    changes.extend(both(&original.representor, &now.representor, |was, now| {
+        representor(was, now, observed.carrier)
+    }));
     changes
 }
 
@@ -101,8 +103,15 @@ fn function(was: &FunctionState, now: &FunctionState) -> Vec<Change> {
     changes
 }
 
-fn representor(was: &RepresentorState, now: &RepresentorState) -> Vec<Change> {
+/// The pod's side gave it a carrier, and with that the kernel began IPv6 on it: a link-local address and routes, which
+/// stay when the carrier goes. They go when the link goes down. Where there is a carrier all the same, it is not the
+/// pod's, and so is what came with it.
+fn representor(was: &RepresentorState, now: &RepresentorState, carrier: bool) -> Vec<Change> {
     let mut changes = Vec::new();
+    let began_for_the_pod = was.up && now.up && !was.ipv6 && now.ipv6 && !carrier;
+    if began_for_the_pod {
+        changes.extend([LinkChange::Down, LinkChange::Up]);
+    }
     changes.extend((was.mtu != now.mtu).then_some(LinkChange::Mtu(was.mtu)));
     changes.extend((was.up != now.up).then_some(if was.up {
         LinkChange::Up

@@ -126,6 +126,9 @@ pub struct RepresentorState {
     pub mtu: u32,
     /// Whether it is switched on.
     pub up: bool,
+    /// Whether IPv6 has begun on it, which puts addresses and routes there ([`Link::ipv6`](crate::link::Link::ipv6)).
+    #[serde(default)]
+    pub ipv6: bool,
 }
 
 impl fmt::Display for VfPlace {

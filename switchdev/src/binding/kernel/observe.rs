@@ -37,17 +37,28 @@ impl KernelHost {
         let name_taken = self.name_taken()?;
         let (rdma, rdma_exclusive) = self.rdma()?;
         let (function, representor) = self.switchdev_side(&place)?;
+        let carrier = representor.as_ref().is_some_and(|link| link.carrier);
         let state = VfState {
             driver,
             driver_override,
             netdev: netdev.map(|(side, link)| self.netdev_state(side, link)).transpose()?,
             legacy: self.legacy(&place)?,
             function,
-            representor,
+            representor: representor.map(RepresentorState::from),
             rdma,
         };
         let (vf, pod) = (self.vf, self.pod.is_some());
-        Ok(Some(Observed { vf, place, state, side, rdma_exclusive, uppers, pod, name_taken }))
+        Ok(Some(Observed {
+            vf,
+            place,
+            state,
+            side,
+            carrier,
+            rdma_exclusive,
+            uppers,
+            pod,
+            name_taken,
+        }))
     }
 
     /// The VF's PF and its number there; `None` where there is no such VF.
@@ -151,7 +162,7 @@ impl KernelHost {
     fn switchdev_side(
         &mut self,
         place: &VfPlace,
-    ) -> Result<(Option<FunctionState>, Option<RepresentorState>), CardError> {
+    ) -> Result<(Option<FunctionState>, Option<Link>), CardError> {
         (self.found.port, self.found.representor) = (None, None);
         if place.mode == EswitchMode::Legacy {
             return Ok((None, None));
@@ -162,7 +173,7 @@ impl KernelHost {
         let representor = self.representor_number(place, port.as_ref(), ports)?;
         self.found.representor = representor;
         let representor = representor.map(|number| self.home.links.get_by_index(number));
-        let representor = representor.transpose()?.map(RepresentorState::from);
+        let representor = representor.transpose()?;
         let Some(port) = port else { return Ok((None, representor)) };
         self.found.port = Some((card.clone(), port.index));
         let rate = self.devlink.as_mut().map(|d| d.rate_leaf(&card, port.index)).transpose()?;
@@ -231,6 +242,6 @@ impl From<VfSettings> for LegacyState {
 
 impl From<Link> for RepresentorState {
     fn from(link: Link) -> Self {
-        Self { name: link.name, mtu: link.mtu, up: link.up }
+        Self { name: link.name, mtu: link.mtu, up: link.up, ipv6: link.ipv6 }
     }
 }

@@ -10,9 +10,10 @@ use crate::ledger::{Phase, Reservation};
 /// More calls than any binding or release makes.
 const ENOUGH: usize = 200;
 
-fn worlds() -> [(FakeVf, Wish); 5] {
+fn worlds() -> [(FakeVf, Wish); 6] {
     [
         (switchdev_vf(), full_wish(EswitchMode::Switchdev)),
+        (without_carrier(switchdev_vf()), full_wish(EswitchMode::Switchdev)),
         (legacy_vf(), full_wish(EswitchMode::Legacy)),
         (igb_vf(), Wish { trust: None, ..full_wish(EswitchMode::Legacy) }),
         (unused(igb_vf()), Wish { trust: None, ..full_wish(EswitchMode::Legacy) }),
@@ -385,4 +386,17 @@ proptest! {
         }
         prop_assert_eq!(world.state(), before);
     }
+}
+
+/// What somebody took off the bridge of a pod that is alive is there again after a round; the VF stays with the pod.
+#[test]
+fn what_is_missing_under_a_living_pod_is_put_back() {
+    let mut world = World::new(FakeNode::new(switchdev_vf()));
+    world.bind(&full_wish(EswitchMode::Switchdev), &never()).unwrap();
+    assert!(world.collect().is_empty(), "all is there");
+    let attached = world.state();
+    world.outside.0.remove("get an address");
+    let collected: Vec<String> = world.collect().iter().map(Collected::to_string).collect();
+    assert_eq!(collected, ["VF 0000:01:10.0: get an address"]);
+    assert_eq!(world.state(), attached);
 }

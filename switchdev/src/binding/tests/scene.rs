@@ -48,6 +48,16 @@ impl External for Outside {
         self.0.remove(&step.what);
         Ok(())
     }
+
+    fn mend(&mut self, record: &Record) -> Result<Option<String>, ExternalError> {
+        let missing: Vec<String> = record
+            .external
+            .iter()
+            .map(|step| step.what.clone())
+            .filter(|what| self.0.insert(what.clone()))
+            .collect();
+        Ok((!missing.is_empty()).then(|| missing.join(", ")))
+    }
 }
 
 pub(super) fn outside_steps() -> Vec<ExternalStep> {
@@ -165,13 +175,25 @@ pub(super) fn switchdev_vf() -> FakeVf {
                     parent: None,
                 }),
             }),
-            representor: Some(RepresentorState { name: "np0r0".to_owned(), mtu: 1500, up: false }),
+            representor: Some(RepresentorState {
+                name: "np0r0".to_owned(),
+                mtu: 1500,
+                up: false,
+                ipv6: false,
+            }),
             rdma: vec![RdmaDevice { index: 3, name: "mlx5_3".to_owned() }],
         },
         side: Side::Host,
         rdma_exclusive: true,
         pinned: false,
     }
+}
+
+/// The representor is up and waits for a carrier, so that IPv6 begins on it for the pod.
+pub(super) fn without_carrier(mut vf: FakeVf) -> FakeVf {
+    vf.state.representor.iter_mut().for_each(|representor| representor.up = true);
+    vf.state.netdev.iter_mut().for_each(|netdev| netdev.up = false);
+    vf
 }
 
 /// A VF in legacy mode.
@@ -317,9 +339,12 @@ pub(super) fn any_vf() -> impl Strategy<Value = FakeVf> {
         vf.state.netdev = Some(netdev);
         vf
     });
-    let switchdev = (any_netdev(), any::<bool>(), any::<bool>()).prop_map(|(netdev, up, moved)| {
+    let flags = (any::<bool>(), any::<bool>(), any::<bool>());
+    let switchdev = (any_netdev(), flags).prop_map(|(netdev, (up, once, moved))| {
         let mut vf = switchdev_vf();
-        vf.state.representor = vf.state.representor.map(|r| RepresentorState { up, ..r });
+        // IPv6 has begun where there is a carrier, or once was one.
+        let ipv6 = up && (once || netdev.up);
+        vf.state.representor = vf.state.representor.map(|r| RepresentorState { up, ipv6, ..r });
         vf.state.netdev = Some(netdev);
         vf.rdma_exclusive = moved;
         vf
