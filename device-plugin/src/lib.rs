@@ -18,7 +18,6 @@ pub mod daemon;
 pub mod device;
 pub mod holds;
 pub mod kubelet;
-pub mod logging;
 pub mod metrics;
 pub mod pool;
 pub mod preferred;

@@ -4,7 +4,6 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use device_plugin::cli::{self, Cli, CommandError, Exit};
-use device_plugin::logging;
 
 fn main() -> ExitCode {
     match run(&Cli::parse_from(cli::in_one_spelling(std::env::args()))) {
@@ -18,6 +17,6 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> anyhow::Result<Exit> {
-    logging::init(cli.log_format, &cli.log)?;
+    cli.log.init()?;
     Ok(cli.run()?)
 }

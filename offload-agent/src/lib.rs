@@ -11,7 +11,6 @@
 pub mod agent;
 pub mod cli;
 pub mod config;
-pub mod logging;
 pub mod ovs;
 pub mod reconcile;
 pub mod report;

@@ -4,7 +4,6 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use offload_agent::cli::{Cli, CommandError, Exit};
-use offload_agent::logging;
 
 fn main() -> ExitCode {
     match run(&Cli::parse()) {
@@ -18,6 +17,6 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> anyhow::Result<Exit> {
-    logging::init(cli.log_format, &cli.log)?;
+    cli.log.init()?;
     Ok(cli.command.run()?)
 }

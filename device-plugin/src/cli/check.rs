@@ -14,7 +14,7 @@ use super::{Exit, run};
 use crate::config::{Config, ConfigError};
 use crate::device::read::{Reader, Wanted};
 use crate::device::{Device, Devices};
-use crate::holds::{Counted, Holds};
+use crate::holds::{Counted, Hold, Holds};
 use crate::pool::assign::Look;
 use crate::pool::changes::sentence;
 use crate::pool::select::{Refusal, select};
@@ -100,11 +100,11 @@ pub fn run(args: &Args) -> Result<Exit, CheckError> {
     };
     let devices = reader.devices(Wanted { ddp_profiles: true })?;
     let report = report(&config, &devices, &holds(args));
-    match args.output {
-        Output::Text => print!("{}", text(&report)),
-        Output::Json => println!("{}", serde_json::json!(report)),
-    }
-    Ok(Exit::Success)
+    let text = match args.output {
+        Output::Text => text(&report),
+        Output::Json => format!("{}\n", serde_json::json!(report)),
+    };
+    Ok(program::print(text.as_bytes()))
 }
 
 /// A ledger that is not there holds nothing, and is not made for a look.
@@ -125,7 +125,9 @@ pub fn report(config: &Config, devices: &Devices, holds: &Holds) -> Report {
     };
     Report {
         warnings: config.warnings.clone(),
-        left_out: left_out.map(|device| (device.id.to_string(), reasons(config, device))).collect(),
+        left_out: left_out
+            .map(|device| (device.id.to_string(), reasons(config, device, holds)))
+            .collect(),
         pools: pools
             .iter()
             .map(|(name, pool)| (name.to_string(), entries(&pool.members)))
@@ -159,8 +161,14 @@ fn describe(device: &Device) -> String {
     words.join(" ")
 }
 
-/// A pool for another type of device has nothing to say of this one.
-fn reasons(config: &Config, device: &Device) -> BTreeMap<String, String> {
+/// A pool for another type of device has nothing to say of this one, and none has of a device that a pod
+/// still has from a pool that is not there.
+fn reasons(config: &Config, device: &Device, holds: &Holds) -> BTreeMap<String, String> {
+    let hold = holds.of(&device.id);
+    if let Some(name) = hold.and_then(Hold::given_as).filter(|name| config.pool(name).is_none()) {
+        let reason = "a pod has it from this pool, which the configuration has no more";
+        return [(name.to_string(), reason.to_owned())].into();
+    }
     let reason = |refusal: Refusal| (refusal != Refusal::OtherType).then(|| refusal.to_string());
     let refusal = |pool: &crate::config::PoolConfig| {
         let reason = select(pool, device).err().and_then(reason)?;
@@ -176,7 +184,8 @@ pub fn text(report: &Report) -> String {
         report.warnings.iter().map(|warning| format!("warning: {warning}\n")).collect();
     for (name, entries) in &report.pools {
         let healthy = entries.values().filter(|entry| entry.healthy).count();
-        let _ = writeln!(text, "pool {name}: {} devices, {healthy} healthy", entries.len());
+        let devices = if entries.len() == 1 { "device" } else { "devices" };
+        let _ = writeln!(text, "pool {name}: {} {devices}, {healthy} healthy", entries.len());
         for (device, entry) in entries {
             let _ = writeln!(text, "  {device}  {}{}", entry.device, remarks(entry));
         }

@@ -2,14 +2,11 @@
 //! that program's flags are taken as they are.
 
 pub mod check;
-pub mod completion;
 pub mod run;
 
-use std::process::ExitCode;
-
-use clap::{Parser, Subcommand};
-
-use crate::logging::LogFormat;
+use clap::{CommandFactory, Parser, Subcommand};
+pub use program::Exit;
+use program::{LogArgs, completion};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -33,20 +30,9 @@ pub struct Cli {
     #[command(flatten)]
     pub run: run::Args,
 
-    /// How log lines look on standard error.
-    #[arg(long, value_enum, default_value = "text", global = true)]
-    pub log_format: LogFormat,
-
-    /// Which log lines are shown, e.g. "info" or "device_plugin=debug,info".
-    #[arg(
-        long,
-        alias = "log-level",
-        env = "RUST_LOG",
-        default_value = "info",
-        global = true,
-        value_name = "FILTER"
-    )]
-    pub log: String,
+    /// What is logged, and how.
+    #[command(flatten)]
+    pub log: LogArgs,
 }
 
 /// The subcommands.
@@ -67,7 +53,7 @@ impl Cli {
         match &self.command {
             None => Ok(run::run(&self.run)?),
             Some(Command::Check(args)) => Ok(check::run(args)?),
-            Some(Command::Completion(args)) => Ok(completion::run(args)),
+            Some(Command::Completion(args)) => Ok(completion::run(args, Cli::command())),
         }
     }
 }
@@ -124,31 +110,8 @@ impl CommandError {
     }
 }
 
-/// How a command ended, for the shell. The numbers are in `--help`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exit {
-    /// Done.
-    Success,
-    /// It failed.
-    Failed,
-    /// The command line or the configuration is wrong.
-    BadConfig,
-}
-
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
-        Self::from(match exit {
-            Exit::Success => 0,
-            Exit::Failed => 1,
-            Exit::BadConfig => 2,
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     fn parse(line: &str) -> Cli {
@@ -170,7 +133,7 @@ mod tests {
         assert_eq!(cli.run.resource_prefix, "example.com");
         assert!(cli.run.use_cdi);
         let cli = parse("device-plugin --log-dir sriovdp --log-level 10 --config-file /etc/y.json");
-        assert_eq!((cli.run.config.to_str(), cli.log.as_str()), (Some("/etc/y.json"), "10"));
+        assert_eq!((cli.run.config.to_str(), cli.log.log.as_str()), (Some("/etc/y.json"), "10"));
     }
 
     #[test]

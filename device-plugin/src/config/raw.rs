@@ -146,7 +146,7 @@ fn yaml(text: &str) -> Result<File, ConfigError> {
             error.into_inner()
         })
     });
-    file.map_err(|error| syntax(text, &place, &error))
+    file.map_err(|error| syntax(text, &place, error.without_snippet()))
 }
 
 /// An error of a parser, with the keys that lead to it and the name of the pool.

@@ -3,16 +3,13 @@
 //! A new subcommand is a module here, a variant of [`Command`] and an arm in [`Command::run`].
 
 pub mod compile;
-pub mod completion;
 pub mod flush;
 pub mod run;
 pub mod status;
 
-use std::process::ExitCode;
-
-use clap::{Parser, Subcommand};
-
-use crate::logging::LogFormat;
+use clap::{CommandFactory, Parser, Subcommand};
+pub use program::Exit;
+use program::{LogArgs, completion};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -30,13 +27,9 @@ pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
 
-    /// How log lines look on standard error.
-    #[arg(long, value_enum, default_value = "text", global = true)]
-    pub log_format: LogFormat,
-
-    /// Which log lines are shown, e.g. "info" or "offload_agent=debug,info".
-    #[arg(long, env = "RUST_LOG", default_value = "info", global = true, value_name = "FILTER")]
-    pub log: String,
+    /// What is logged, and how.
+    #[command(flatten)]
+    pub log: LogArgs,
 }
 
 /// The subcommands.
@@ -66,7 +59,7 @@ impl Command {
             Self::Run(args) => Ok(run::run(args)?),
             Self::Status(args) => Ok(status::run(args)?),
             Self::Flush(args) => Ok(flush::run(args)?),
-            Self::Completion(args) => Ok(completion::run(args)),
+            Self::Completion(args) => Ok(completion::run(args, Cli::command())),
         }
     }
 }
@@ -97,30 +90,6 @@ impl CommandError {
             Self::Run(error) => error.exit(),
             Self::Status(_) | Self::Flush(_) => Exit::Failed,
         }
-    }
-}
-
-/// How a command ended, for the shell. The numbers are in `--help`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exit {
-    /// Done.
-    Success,
-    /// It failed.
-    Failed,
-    /// The command line or the configuration is wrong.
-    BadConfig,
-    /// It worked, and the answer is no.
-    No,
-}
-
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
-        Self::from(match exit {
-            Exit::Success => 0,
-            Exit::Failed => 1,
-            Exit::BadConfig => 2,
-            Exit::No => 3,
-        })
     }
 }
 
