@@ -10,10 +10,10 @@ use std::cell::Cell;
 use std::net::IpAddr;
 
 use private_ovs::PrivateOvs;
-use sriov_cni::attach::{OWNER, OvsPort, PortRules, Steps, Tagging};
+use sriov_cni::attach::{OWNER, OvsPort, PortRules, Step, Steps, Tagging};
 use sriov_cni::conf::NetConf;
 use switchdev::binding::External;
-use switchdev::ledger::Entry;
+use switchdev::ledger::{Entry, Record};
 
 /// A port `pod1` for this container, as a NetConf with these keys asks for it.
 fn port(ovs: &PrivateOvs, container: &str, more: serde_json::Value, tagging: Tagging) -> OvsPort {
@@ -134,6 +134,49 @@ fn rules_come_are_counted_and_go() {
     gone.remove().unwrap();
 }
 
+#[test]
+fn rules_that_were_lost_come_back_for_the_port_as_it_is_now() {
+    let Some(ovs) = PrivateOvs::with_bridge() else { return };
+    let (vf, mac) = ("0000:01:10.0".parse().unwrap(), "02:00:00:00:00:01".parse().unwrap());
+    let rules = PortRules::new(&ovs.database_socket(), "br0", vf, mac, false);
+    let port = port(&ovs, "c1", serde_json::json!({}), Tagging::All);
+    let number = port.attach().unwrap();
+    let count = rules.install(number, &[]).unwrap();
+    let record = attached(port, rules.clone(), count);
+    let mut steps = Steps::new(switchdev::Sysfs::default());
+    assert_eq!(steps.mend(&record).unwrap(), None, "all rules are there");
+
+    ovs.ofctl(&["del-flows", "br0", "in_port=pod1,dl_src=80:00:00:00:00:00/80:00:00:00:00:00"]);
+    ovs.vsctl("set interface pod1 ofport_request=77");
+    let said = steps.mend(&record).unwrap().unwrap();
+    assert!(said.starts_with("bridge br0 had 47 of the 48 rules that hold the pod to"), "{said}");
+    let flows = ovs.ofctl(&["dump-flows", "br0", "--no-stats", "--no-names"]);
+    assert_eq!(flows.matches("priority=65535,in_port=77,dl_src=").count(), count, "{flows}");
+    assert_eq!(usize::try_from(rules.count().unwrap()).unwrap(), count, "{flows}");
+
+    let elsewhere = PortRules { socket: "/nowhere/br0.mgmt".into(), ..rules };
+    let record = attached(
+        OvsPort { database: "unix:/nowhere/db.sock".into(), ..port_of(&record) },
+        elsewhere,
+        count,
+    );
+    assert_eq!(steps.mend(&record).unwrap(), None, "a switch that is down has no rules to miss");
+}
+
+/// The record of a VF whose representor is on the bridge, with so many rules.
+fn attached(port: OvsPort, rules: PortRules, count: usize) -> Record {
+    let mut record = entry("c1").record.unwrap();
+    let mut rules = Step::PortRules(rules).recorded().unwrap();
+    rules.outcome = serde_json::json!({"rules": count});
+    record.external = vec![Step::OvsPort(Box::new(port)).recorded().unwrap(), rules];
+    record
+}
+
+fn port_of(record: &Record) -> OvsPort {
+    let Step::OvsPort(port) = Step::from_record(&record.external[0]).unwrap() else { panic!() };
+    *port
+}
+
 /// An ADD may begin, and be recorded, between the look at the bridge and the look at the ledger.
 #[test]
 fn a_lost_port_is_swept_and_one_that_was_just_recorded_is_not() {
@@ -154,7 +197,7 @@ fn a_lost_port_is_swept_and_one_that_was_just_recorded_is_not() {
 }
 
 fn entry(container: &str) -> Entry {
-    let entry = serde_json::json!({"version": 1, "vf": "0000:01:10.0", "record": {
+    let entry = serde_json::json!({"version": 1, "checksum": 0, "vf": "0000:01:10.0", "record": {
         "phase": "binding", "boot": "a boot", "steps": [], "original": {"driver": null, "driver_override": null,
             "netdev": null, "legacy": null, "function": null, "representor": null},
         "holder": {"container": container, "ifname": "net1", "netns": "/run/netns/pod", "network": "n"},

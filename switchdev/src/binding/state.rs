@@ -127,7 +127,7 @@ pub struct RepresentorState {
     /// Whether it is switched on.
     pub up: bool,
     /// Whether IPv6 has begun on it, which puts addresses and routes there ([`Link::ipv6`](crate::link::Link::ipv6)).
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub ipv6: bool,
 }
 
