@@ -1,7 +1,7 @@
 //! For people: the schema, a check of a configuration, shell completion. A runtime uses none of it.
 
 use std::fmt::Write as _;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 
 use clap::{CommandFactory, Parser, Subcommand};
 use serde_json::{Map, Value};
@@ -38,23 +38,29 @@ enum Command {
 /// Stdin or stdout failed.
 pub fn run(cli: &Cli) -> io::Result<bool> {
     match &cli.command {
-        Command::Schema => println!("{:#}", schema()),
+        Command::Schema => say(&format!("{:#}\n", schema())),
         Command::Completion { shell } => {
-            clap_complete::generate(*shell, &mut Cli::command(), "sriov-cni", &mut io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), "sriov-cni", &mut script);
+            say(&String::from_utf8_lossy(&script))
         }
-        Command::Validate => return validate(),
+        Command::Validate => validate(),
     }
-    Ok(true)
+}
+
+/// A reader that has read enough, as `head`, is no failure.
+fn say(text: &str) -> io::Result<bool> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
+        _ => Ok(true),
+    }
 }
 
 fn validate() -> io::Result<bool> {
     let mut bytes = Vec::new();
     io::stdin().read_to_end(&mut bytes)?;
     match verdict(&bytes) {
-        Ok(said) => {
-            print!("{said}");
-            Ok(true)
-        }
+        Ok(said) => say(&said),
         Err(said) => {
             eprint!("{said}");
             Ok(false)

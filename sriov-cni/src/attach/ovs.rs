@@ -185,6 +185,14 @@ impl OvsPort {
         }
     }
 
+    /// Whether the database answers, before anything is recorded or done: what was never there need not be taken back.
+    ///
+    /// # Errors
+    /// [`OvsError`].
+    pub fn is_reachable(&self) -> Result<(), OvsError> {
+        self.persist(|_, _| Ok(()))
+    }
+
     /// Puts the representor on the bridge and waits until the switch has given it a number.
     ///
     /// # Errors

@@ -1,9 +1,10 @@
 //! ADD: the VF to the pod, the representor to the bridge.
 
 use switchdev::PciAddress;
-use switchdev::binding::{BindError, Bound};
+use switchdev::binding::{BindError, Bound, ExternalError};
 use switchdev::ledger::{Holder, LedgerError};
 
+use super::plan::PlanError;
 use super::{Job, ledger_error, plan};
 use crate::attach::{OvsError, PodSide, Step, ipam_result};
 use crate::log::Level;
@@ -81,13 +82,20 @@ fn bind_error(error: &BindError) -> CniError {
             Code::TryAgainLater
         }
         BindError::Ledger(_) => Code::Io,
-        BindError::Wish(_) | BindError::NoSuchVf { .. } | BindError::External { .. } => {
-            Code::InvalidConfig
-        }
+        BindError::Wish(_) | BindError::NoSuchVf { .. } => Code::InvalidConfig,
+        BindError::External { source, .. } => plan_code(source),
         BindError::Step { source, .. } => step_code(source.as_ref()),
         _ => Code::Card,
     };
     CniError::new(code, error)
+}
+
+fn plan_code(error: &ExternalError) -> Code {
+    match error.0.downcast_ref() {
+        Some(PlanError::Ovs(error)) if error.is_transient() => Code::TryAgainLater,
+        Some(PlanError::Ovs(_)) => Code::Bridge,
+        _ => Code::InvalidConfig,
+    }
 }
 
 fn step_code(source: &(dyn std::error::Error + Send + Sync + 'static)) -> Code {

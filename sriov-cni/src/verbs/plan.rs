@@ -7,8 +7,8 @@ use switchdev::link::{VfLinkState, VfVlan};
 use tc_filter::{Mac, Pcp, VlanId};
 
 use crate::attach::{
-    BridgePort, Delegate, DeviceInfo, OWNER, OvsPort, PodSide, PortRules, Step, Tagging, is_bridge,
-    with_ips,
+    BridgePort, Delegate, DeviceInfo, OWNER, OvsError, OvsPort, PodSide, PortRules, Step, Tagging,
+    is_bridge, with_ips,
 };
 use crate::conf::{BridgeConf, BridgeKind, NetConf, Vlan};
 use crate::protocol::{Attachment, Call};
@@ -34,6 +34,9 @@ pub(super) enum PlanError {
         /// The VF.
         vf: String,
     },
+    /// The bridge's database.
+    #[error(transparent)]
+    Ovs(#[from] OvsError),
     /// The representor is gone.
     #[error("VF {vf} has no representor; see whether the driver has made it (devlink port show)")]
     NoRepresentor {
@@ -164,6 +167,7 @@ fn on_bridge(
         })],
         BridgeKind::Ovs => {
             let mut port = OvsPort::new(bridge, &representor.name, tagging(conf, bridge));
+            port.is_reachable()?;
             name_ids(&mut port, call, attachment, pod_mac(conf, observed));
             port.interface_ids.push(("vf-pci".to_owned(), observed.vf.to_string()));
             let rules = held.map(|mac| {
