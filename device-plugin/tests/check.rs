@@ -81,8 +81,7 @@ fn the_shell_is_told_whether_the_file_can_be_used() {
     let bad = check(wrong, &[]);
     assert_eq!((bad.status.code(), bad.stdout.len()), (Some(2), 0));
     let said = String::from_utf8(bad.stderr).unwrap();
-    let wanted =
-        r#"device-plugin: configuration: resourceList[0].selectors.pfName (pool "a"): "#;
+    let wanted = r#"device-plugin: configuration: resourceList[0].selectors.pfName (pool "a"): "#;
     assert!(said.starts_with(wanted) && said.contains("unknown field `pfName`"), "{said}");
     assert_eq!(said.lines().count(), 1, "{said}");
 }

@@ -78,6 +78,20 @@ fn a_plugin_that_was_there_first_waits_for_kubelet() {
 }
 
 #[test]
+fn a_registration_that_is_refused_is_tried_again_after_longer_and_longer_pauses() {
+    let node = Node::new(Registration::Legacy);
+    node.kubelet.refuse(3);
+    let _plugin = node.start(&[]);
+    node.healthy(8);
+    let said = node.dirs.said();
+    let refused = "kubelet refused the registration";
+    let pauses = said.lines().filter(|line| line.contains(refused));
+    let pauses: Vec<&str> =
+        pauses.filter_map(|line| line.split("trying again in ").nth(1)).collect();
+    assert_eq!(pauses, ["200ms", "400ms", "800ms"]);
+}
+
+#[test]
 fn a_container_gets_variables_and_a_device_info_file_and_the_ledger_knows() {
     let node = Node::new(Registration::Watcher);
     node.dirs
@@ -360,6 +374,13 @@ fn metrics_and_health_are_served() {
         "{text}"
     );
     assert!(get(port, "/healthz").starts_with("HTTP/1.1 200"));
+    let device = node.kubelet.free(POOL).remove(0);
+    node.tree.unplug(&device).unwrap();
+    node.kubelet.wait_healthy(POOL, 7, node::PATIENCE).unwrap();
+    let text = get(port, "/metrics");
+    let gone = r#"health_changes_total{pool="intel.com/net",cause="gone"} 1"#;
+    assert!(text.contains(gone), "{text}");
+    node.says(&format!("{device} of pool intel.com/net is unhealthy: it is not there any more"));
 }
 
 fn get(address: std::net::SocketAddr, path: &str) -> String {

@@ -50,6 +50,17 @@ struct State {
     books: Books,
     /// How many registrations it took.
     registrations: usize,
+    /// How many more it refuses.
+    refusals: usize,
+}
+
+impl State {
+    /// Whether it refuses a registration, and one fewer from then on.
+    fn refuses(&mut self) -> bool {
+        let refuses = self.refusals > 0;
+        self.refusals = self.refusals.saturating_sub(1);
+        refuses
+    }
 }
 
 /// A resource, as its plugin told of it.
@@ -123,6 +134,11 @@ impl Kubelet {
     pub fn lose_books(&self) -> anyhow::Result<()> {
         self.lock().books = Books::default();
         self.write_checkpoint()
+    }
+
+    /// Refuses the next `count` registrations, as one that is not ready does.
+    pub fn refuse(&self, count: usize) {
+        self.lock().refusals = count;
     }
 
     /// What it knows of a resource.

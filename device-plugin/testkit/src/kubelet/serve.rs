@@ -123,6 +123,9 @@ impl Registration for Service {
                 request.version
             )));
         }
+        if lock(&self.state).refuses() {
+            return Err(Status::unavailable("not ready"));
+        }
         let endpoint = self.root.join("device-plugins").join(&request.endpoint);
         let state = Arc::clone(&self.state);
         // As kubelet: the answer first, then the connection back.
