@@ -48,6 +48,9 @@ fn call() -> Result<Option<serde_json::Value>, (CniError, Version)> {
     let call = Call::read(|name| std::env::var(name).ok())
         .map_err(|error| failed(Code::InvalidEnvironment, &error))?;
     let mut stdin = Vec::new();
-    io::stdin().read_to_end(&mut stdin).map_err(|error| failed(Code::Io, &error))?;
+    io::stdin().read_to_end(&mut stdin).map_err(|error| {
+        let what = format!("stdin: cannot read the configuration: {error}");
+        (CniError::new(Code::Io, what), Version::LATEST)
+    })?;
     answer(&call, &stdin, &mut Machine::default())
 }

@@ -38,6 +38,7 @@ mod uapi {
     pub(super) const AF_SPEC: u16 = 26;
     pub(super) const NET_NS_FD: u16 = 28;
     pub(super) const EXT_MASK: u16 = 29;
+    pub(super) const PERM_ADDRESS: u16 = 54;
     pub(super) const PARENT_DEV_NAME: u16 = 56;
     pub(super) const PARENT_DEV_BUS_NAME: u16 = 57;
 
@@ -68,6 +69,8 @@ pub struct Link {
     pub name: String,
     /// Its MAC address; `None` for what is not Ethernet.
     pub address: Option<Mac>,
+    /// The MAC address that its driver says is the card's own.
+    pub permanent: Option<Mac>,
     /// The largest packet it takes.
     pub mtu: u32,
     /// Whether it is switched on, which says nothing of its carrier.
@@ -233,6 +236,7 @@ fn parse(payload: &[u8]) -> Result<Link, AttrError> {
         ifindex: IfIndex(word(4)),
         name: attributes.require_string(uapi::IFNAME, "the link's name")?,
         address: attributes.get(uapi::ADDRESS).and_then(|a| a.try_into().ok()).map(Mac),
+        permanent: attributes.get(uapi::PERM_ADDRESS).and_then(|a| a.try_into().ok()).map(Mac),
         mtu: attributes.require_u32(uapi::MTU, "the link's MTU")?,
         up: word(8) & uapi::FLAG_UP != 0,
         carrier: word(8) & uapi::FLAG_LOWER_UP != 0,

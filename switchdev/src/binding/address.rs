@@ -6,11 +6,19 @@
 use tc_filter::Mac;
 
 use super::Change;
+use super::state::NetdevState;
 use crate::link::{LinkChange, VfChange};
 
 /// VF drivers whose PF refuses every address once one was set there (`igb_set_vf_mac_addr()`), and
 /// which take over the PF's only when they reset (`e1000_rar_set_vf()` in igbvf).
 const REFUSED_EVEN_THE_SAME: [&str; 1] = ["igbvf"];
+
+/// Whether the netdev, which has its address again, must go up and down to forget the one of its last
+/// reset, which it shows as its permanent one. Only where that was its address can it become so again.
+pub(super) fn needs_reset(driver: Option<&str>, was: &NetdevState, now: &NetdevState) -> bool {
+    let resets = driver.is_some_and(|driver| REFUSED_EVEN_THE_SAME.contains(&driver));
+    resets && was.permanent == Some(was.mac) && now.permanent != was.permanent
+}
 
 const NONE: Mac = Mac([0; 6]);
 

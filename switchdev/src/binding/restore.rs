@@ -4,7 +4,7 @@
 //! seen; so this is asked again after each round, until there is nothing left to do.
 
 use super::Change;
-use super::address::own_address;
+use super::address::{needs_reset, own_address};
 use super::change::{Side, temporary_name};
 use super::host::Observed;
 use super::state::{FunctionState, LegacyState, NetdevState, RepresentorState, VfState};
@@ -133,6 +133,9 @@ fn netdev(original: &VfState, was: &NetdevState, now: &NetdevState) -> Vec<Chang
     links.extend((was.mtu != now.mtu).then_some(LinkChange::Mtu(was.mtu)));
     links.extend((was.name != now.name).then(|| LinkChange::Name(was.name.clone())));
     changes.extend(links.into_iter().map(Change::Netdev));
+    if needs_reset(original.driver.as_deref(), was, now) {
+        changes.extend([LinkChange::Up, LinkChange::Down].map(Change::Netdev));
+    }
     let restless = now.up && (!changes.is_empty() || !was.up);
     if restless {
         changes.insert(0, Change::Netdev(LinkChange::Down));

@@ -58,6 +58,9 @@ pub struct NetdevState {
     /// Its MAC address.
     #[serde(with = "text")]
     pub mac: Mac,
+    /// The MAC address that its driver took at its last reset, where it says so.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "text::option")]
+    pub permanent: Option<Mac>,
     /// The largest packet.
     pub mtu: u32,
     /// Whether it is switched on.

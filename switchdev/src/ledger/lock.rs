@@ -63,7 +63,8 @@ fn try_once(path: &Path) -> io::Result<Option<File>> {
     if !is_still_called(&file, path) {
         return Ok(None);
     }
-    sign(&mut file)?;
+    // A disk that is full keeps nobody from giving a VF back.
+    let _ = sign(&mut file);
     Ok(Some(file))
 }
 
@@ -79,7 +80,7 @@ fn is_still_called(file: &File, path: &Path) -> bool {
 fn sign(file: &mut File) -> io::Result<()> {
     let name = std::fs::read_to_string("/proc/self/comm").unwrap_or_default();
     file.set_len(0)?;
-    writeln!(file, "{} (process {})", name.trim(), std::process::id())
+    file.write_all(format!("{} (process {})\n", name.trim(), std::process::id()).as_bytes())
 }
 
 fn holder(path: &Path) -> String {

@@ -45,6 +45,9 @@ impl FakeVf {
     pub(super) fn reset(&mut self) {
         if is_igb(&self.state) {
             take_mac(&mut self.state);
+            if let Some(netdev) = &mut self.state.netdev {
+                netdev.permanent = Some(netdev.mac);
+            }
         }
     }
 }

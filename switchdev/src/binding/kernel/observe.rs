@@ -108,6 +108,7 @@ impl KernelHost {
         Ok(NetdevState {
             name: link.name,
             mac: link.address.unwrap_or(tc_filter::Mac([0; 6])),
+            permanent: link.permanent,
             mtu: link.mtu,
             up: link.up,
             alias: link.alias,

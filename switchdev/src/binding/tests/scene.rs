@@ -222,8 +222,8 @@ pub(super) fn legacy_vf() -> FakeVf {
 pub(super) fn igb_vf() -> FakeVf {
     let mut vf = legacy_vf();
     vf.state.driver = Some("igbvf".to_owned());
-    if let (Some(legacy), Some(netdev)) = (&mut vf.state.legacy, &vf.state.netdev) {
-        legacy.mac = netdev.mac;
+    if let (Some(legacy), Some(netdev)) = (&mut vf.state.legacy, &mut vf.state.netdev) {
+        (legacy.mac, netdev.permanent) = (netdev.mac, Some(netdev.mac));
     }
     vf
 }
@@ -254,6 +254,7 @@ fn netdev() -> NetdevState {
     NetdevState {
         name: "np0v0".to_owned(),
         mac: Mac([2, 0, 0, 0, 0, 1]),
+        permanent: None,
         mtu: 1500,
         up: true,
         alias: Some("rack 7".to_owned()),
@@ -336,7 +337,7 @@ pub(super) fn any_vf() -> impl Strategy<Value = FakeVf> {
     let igb = (any_netdev(), any_legacy(), any::<bool>()).prop_map(|(netdev, legacy, pinned)| {
         let mut vf = FakeVf { pinned, ..igb_vf() };
         vf.state.legacy = Some(LegacyState { mac: netdev.mac, ..legacy });
-        vf.state.netdev = Some(netdev);
+        vf.state.netdev = Some(NetdevState { permanent: Some(netdev.mac), ..netdev });
         vf
     });
     let flags = (any::<bool>(), any::<bool>(), any::<bool>());
