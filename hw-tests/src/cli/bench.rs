@@ -9,7 +9,7 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 
 use crate::bench::rules::{Figures, RESULT, Size};
-use crate::bench::{device_plugin, report};
+use crate::bench::{cni, device_plugin, report};
 use crate::sim::job::Job;
 use crate::sim::kernel::Flavour;
 use crate::sim::node::{Node, Run, Stream};
@@ -26,6 +26,12 @@ pub(super) struct BenchArgs {
 enum Bench {
     /// Filters a second into the kernel: ours, `tc -batch`, and a bare loop, in one boot.
     Rules(Rules),
+    /// The CNI plugin: ADD and DEL by who takes the time, on the host and in one boot.
+    Cni {
+        /// Our own share only, on the host. No boot.
+        #[arg(long)]
+        own: bool,
+    },
     /// The device plugin with up to 1,000 devices: first list, memory, allocation. No boot.
     DevicePlugin,
 }
@@ -72,9 +78,12 @@ impl BenchArgs {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         match self.which {
             Some(Bench::Rules(rules)) => rules.run(),
+            Some(Bench::Cni { own: true }) => cni_own().map(|_| ExitCode::SUCCESS),
+            Some(Bench::Cni { own: false }) => cni(),
             Some(Bench::DevicePlugin) => device_plugin(),
             None => {
                 device_plugin()?;
+                cni_own()?;
                 Rules::default().run()
             }
         }
@@ -90,19 +99,41 @@ fn device_plugin() -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+fn cni_own() -> anyhow::Result<cni::Figures> {
+    let own = cni::measure_own(&std::env::current_exe()?)?;
+    println!("{}", own.table("CNI plugin, everybody it asks answers at once"));
+    Ok(own)
+}
+
+fn cni() -> anyhow::Result<ExitCode> {
+    let own = cni_own()?;
+    let program = std::env::current_exe()?;
+    let argv = [&program.display().to_string(), "guest", "bench-cni"].map(str::to_owned);
+    let (text, code) = in_guest(Flavour::Stock, Job::new(argv.into())?, cni::RESULT)?;
+    let node: cni::Figures = serde_json::from_str(&text)?;
+    println!("{}", node.table("CNI plugin on the simulated node"));
+    report::add(Path::new(report::PATH), "cni", serde_json::json!({"own": own, "node": node}))?;
+    Ok(code)
+}
+
+/// Runs a job in a guest; the file it leaves.
+fn in_guest(kernel: Flavour, job: Job, result: &str) -> anyhow::Result<(String, ExitCode)> {
+    let outcome = Node::prepare(kernel)?.run(&Run::new(job, LIMIT), &mut to_stderr)?;
+    if let Some(failure) = outcome.failure_report() {
+        eprintln!("hw-tests: {failure}");
+    }
+    let text = std::fs::read_to_string(outcome.out().join(result));
+    let text = text.context("the guest left no figures")?;
+    Ok((text, ExitCode::from(outcome.ending.exit_code())))
+}
+
 impl Rules {
     fn run(self) -> anyhow::Result<ExitCode> {
-        let node = Node::prepare(self.kernel)?;
-        let outcome = node.run(&Run::new(self.job()?, LIMIT), &mut to_stderr)?;
-        if let Some(failure) = outcome.failure_report() {
-            eprintln!("hw-tests: {failure}");
-        }
-        let path = outcome.out().join(RESULT);
-        let text = std::fs::read_to_string(&path).context("the guest left no figures")?;
+        let (text, code) = in_guest(self.kernel, self.job()?, RESULT)?;
         let figures: Figures = serde_json::from_str(&text)?;
         print!("{}", figures.table());
         report::add(Path::new(report::PATH), "rules", serde_json::to_value(&figures)?)?;
-        Ok(ExitCode::from(outcome.ending.exit_code()))
+        Ok(code)
     }
 
     fn job(&self) -> anyhow::Result<Job> {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Subcommand;
 
-use crate::bench::rules;
+use crate::bench::{cni, rules};
 use crate::cases::Ctx;
 use crate::cases::device_plugin::kill_many;
 
@@ -33,6 +33,15 @@ pub(super) enum Guest {
     },
     /// Measure filters a second, and leave the figures in $LINERATE_OUT.
     BenchRules(super::bench::SizeArgs),
+    /// Measure the CNI plugin, and leave the figures in $LINERATE_OUT.
+    BenchCni,
+    /// Be the CNI plugin for one call, where everybody it asks answers at once; on the host.
+    CniCall {
+        /// The verb.
+        verb: String,
+        /// Where its ledger and its database are.
+        dir: PathBuf,
+    },
 }
 
 impl Guest {
@@ -45,13 +54,23 @@ impl Guest {
                 kill_many(&Ctx::from_env()?, kills, seed).map(|()| ExitCode::SUCCESS)
             }
             Self::BenchRules(args) => bench_rules(args.size()).map(|()| ExitCode::SUCCESS),
+            Self::BenchCni => bench_cni().map(|()| ExitCode::SUCCESS),
+            Self::CniCall { verb, dir } => cni::call(&verb, &dir).map(|()| ExitCode::SUCCESS),
         }
     }
 }
 
+fn out() -> anyhow::Result<PathBuf> {
+    std::env::var_os("LINERATE_OUT").map(PathBuf::from).context("LINERATE_OUT is not set")
+}
+
+fn bench_cni() -> anyhow::Result<()> {
+    let figures = cni::measure_on_node()?;
+    Ok(std::fs::write(out()?.join(cni::RESULT), serde_json::to_vec(&figures)?)?)
+}
+
 fn bench_rules(size: rules::Size) -> anyhow::Result<()> {
-    let out = std::env::var_os("LINERATE_OUT").context("LINERATE_OUT is not set")?;
-    let out = PathBuf::from(out);
+    let out = out()?;
     let figures = rules::measure(size, &out)?;
     Ok(std::fs::write(out.join(rules::RESULT), serde_json::to_vec(&figures)?)?)
 }
