@@ -20,6 +20,8 @@ mod node;
 mod same_traffic;
 mod sriov;
 mod tc_roundtrip;
+mod vf_kill;
+mod vf_ledger;
 
 use std::path::PathBuf;
 
@@ -38,9 +40,11 @@ const SUBJECTS: &[&[Case]] = &[
     inventory::CASES,
     devlink::CASES,
     sriov::CASES,
+    vf_ledger::CASES,
     device_plugin::CASES,
     bad_input::CASES,
     cni::CASES,
+    vf_kill::CASES,
     mirror::CASES,
     same_traffic::CASES,
 ];
@@ -108,6 +112,14 @@ impl Ctx {
             .with_context(|| format!("there is no kernel called {kernel}"))?;
         let nicsim = std::env::var_os("LINERATE_NICSIM_KO").map(PathBuf::from);
         Ok(Self { kernel, long: std::env::var_os(LONG).is_some(), nicsim })
+    }
+
+    /// Ends a case that has not passed yet, unless the long forms are asked for.
+    pub fn long_only(&self) -> anyhow::Result<()> {
+        if self.long {
+            return Ok(());
+        }
+        Err(self.skip(format!("it has not passed on the node yet; {LONG}=1 runs it")))
     }
 
     /// Ends the case without a result: `return Err(ctx.skip("why"))`.
