@@ -23,7 +23,7 @@ use serde_json::json;
 use switchdev::Sysfs;
 use switchdev::ledger::{Ledger, Reservation};
 
-const ROUNDS: u64 = 1500;
+const ROUNDS: u64 = 500;
 const CONFIG: &str = r#"{"resourceList": [
     {"resourceName": "a", "selectors": {"pfNames": ["eth0", "eth1#0-1"]}},
     {"resourceName": "b", "selectors": [{"rootDevices": ["0000:12:00.0"]}, {"pfNames": ["eth3"]}]}]}"#;
