@@ -51,6 +51,16 @@ fn a_restart_of_kubelet_is_seen_by_its_sockets() {
 }
 
 #[test]
+fn a_kubelet_that_left_our_socket_alone_is_seen_by_its_own() {
+    let mut node = Node::new(Registration::Legacy);
+    let _plugin = node.start(&[]);
+    node.healthy(8);
+    node.kubelet.reopen().unwrap();
+    node.healthy(8);
+    assert!(!node.dirs.said().contains("the socket is gone"), "{}", node.dirs.said());
+}
+
+#[test]
 fn a_socket_that_is_deleted_is_made_again() {
     for (registration, dir) in
         [(Registration::Watcher, "plugins_registry"), (Registration::Legacy, "device-plugins")]

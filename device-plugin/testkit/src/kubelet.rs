@@ -113,6 +113,18 @@ impl Kubelet {
     /// device plugins are removed, its own is made anew, and its books are read from its checkpoint.
     pub fn restart(&mut self) -> anyhow::Result<()> {
         self.halt();
+        serve::empty(&self.root.join("device-plugins"))?;
+        self.boot_again()
+    }
+
+    /// Ends it and starts it anew without removing anybody's socket but its own, as when it is killed
+    /// between the two.
+    pub fn reopen(&mut self) -> anyhow::Result<()> {
+        self.halt();
+        self.boot_again()
+    }
+
+    fn boot_again(&mut self) -> anyhow::Result<()> {
         self.lock().plugins.clear();
         let (runtime, handle) = runtime()?;
         self.handle = handle;
@@ -331,7 +343,6 @@ impl Kubelet {
     }
 
     fn boot(&self, runtime: tokio::runtime::Runtime) -> anyhow::Result<Running> {
-        serve::empty(&self.root.join("device-plugins"))?;
         let (stop, stopped) = watch::channel(false);
         let (root, state) = (self.root.clone(), Arc::clone(&self.state));
         let listeners = {

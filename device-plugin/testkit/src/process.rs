@@ -132,6 +132,17 @@ impl Plugin {
         Ok((field("VmRSS:")?, field("VmHWM:")?))
     }
 
+    /// How long its threads have been on a processor: other than the clock's, this time is not lost to
+    /// whatever else the machine does.
+    pub fn on_processor(&self) -> anyhow::Result<Duration> {
+        let mut nanos = 0;
+        for task in fs::read_dir(format!("/proc/{}/task", self.id()))? {
+            let stat = fs::read_to_string(task?.path().join("schedstat"))?;
+            nanos += stat.split(' ').next().context("an empty schedstat")?.parse::<u64>()?;
+        }
+        Ok(Duration::from_nanos(nanos))
+    }
+
     /// Ends it in the middle of whatever it does.
     pub fn kill(&mut self) -> anyhow::Result<()> {
         self.child.kill()?;
