@@ -518,7 +518,18 @@ impl OvsPort {
         marks.into_iter().all(|(name, value)| key(&port["external_ids"], name) == Some(value))
     }
 
+    /// ovs-vswitchd takes its queues off a netdev when the port has no QoS any more, and leaves them there when the port
+    /// goes with its QoS.
+    fn drop_queues(&self, client: &mut Client, ports: &[Uuid]) -> Result<(), OvsError> {
+        if self.ingress.is_none() || ports.is_empty() {
+            return Ok(());
+        }
+        let transaction = ports.iter().fold(Transaction::on(OPEN_VSWITCH), without_qos);
+        self.configure(client, transaction)
+    }
+
     fn remove(&self, client: &mut Client, ports: &[Uuid]) -> Result<(), OvsError> {
+        self.drop_queues(client, ports)?;
         let marked = [Condition::includes("external_ids", self.mark())];
         let mut transaction = Transaction::on(OPEN_VSWITCH);
         for port in ports {
@@ -527,6 +538,11 @@ impl OvsPort {
         let transaction = transaction.delete("QoS", &marked).delete("Queue", &marked);
         let transaction =
             transaction.comment(&format!("sriov-cni: {} from {}", self.netdev, self.bridge));
+        self.configure(client, transaction)
+    }
+
+    /// Waits until the switch has done it.
+    fn configure(&self, client: &mut Client, transaction: Transaction) -> Result<(), OvsError> {
         match client.configure(transaction, self.patience()) {
             Err(error) if error.is_wait_timeout() => Err(OvsError::NotReleased {
                 netdev: self.netdev.clone(),
@@ -564,12 +580,14 @@ impl OvsPort {
     }
 }
 
+fn without_qos(transaction: Transaction, port: &Uuid) -> Transaction {
+    transaction.update("Port", &[Condition::row(port)], columns([("qos", set::<Value>([]))]))
+}
+
 /// Off its bridge, and without its QoS: rows that are referred to cannot be deleted, also by one that is about to go.
 pub(super) fn leave(transaction: Transaction, port: &Uuid) -> Transaction {
     let on = [Condition::includes("ports", port.to_json())];
-    transaction
-        .update("Port", &[Condition::row(port)], columns([("qos", set::<Value>([]))]))
-        .mutate("Bridge", &on, "ports", Mutator::Delete, port.to_json())
+    without_qos(transaction, port).mutate("Bridge", &on, "ports", Mutator::Delete, port.to_json())
 }
 
 fn mirror_columns(ingress: bool, egress: bool) -> impl Iterator<Item = &'static str> {
