@@ -2,6 +2,7 @@
 //! undoes what it did when it is dropped.
 
 pub mod agent;
+pub mod cni;
 pub mod counters;
 pub mod frame;
 pub mod igb;

@@ -174,10 +174,15 @@ fn values(answer: Value) -> Vec<String> {
     list.into_iter().map(|value| steady(value).to_string()).collect()
 }
 
+/// Also the timers of a bridge and its ports.
+fn is_volatile(key: &str) -> bool {
+    VOLATILE.contains(&key) || key.ends_with("_timer")
+}
+
 fn steady(value: Value) -> Value {
     match value {
         Value::Object(map) => {
-            let kept = map.into_iter().filter(|(key, _)| !VOLATILE.contains(&key.as_str()));
+            let kept = map.into_iter().filter(|(key, _)| !is_volatile(key));
             Value::Object(kept.map(|(key, value)| (key, steady(value))).collect())
         }
         Value::Array(list) => Value::Array(list.into_iter().map(steady).collect()),

@@ -36,10 +36,7 @@ impl Ovs {
             daemons: Vec::new(),
         };
         ovs.tool("ovsdb-tool", &["create", "conf.db", SCHEMA])?;
-        ovs.daemon(
-            "ovsdb-server",
-            &["conf.db", "--remote=punix:db.sock", "--log-file=ovsdb-server.log"],
-        )?;
+        ovs.start_database()?;
         ovs.wait("ovsdb-server to answer", |ovs| ovs.dir().join("db.sock").exists())?;
         ovs.vsctl("--no-wait init")?;
         wait_for_uptime();
@@ -59,6 +56,23 @@ impl Ovs {
         let killed = vswitchd.kill();
         vswitchd.wait()?;
         Ok(killed?)
+    }
+
+    /// Ends ovsdb-server as a crash does, and starts it again on the same file.
+    pub fn restart_database(&mut self) -> anyhow::Result<()> {
+        let mut server = self.daemons.pop().context("ovsdb-server is not running")?;
+        let killed = server.kill();
+        server.wait()?;
+        killed?;
+        self.start_database()?;
+        // It is the first to be started and the last to be stopped.
+        self.daemons.rotate_left(1);
+        self.wait("ovsdb-server to answer", |ovs| ovs.vsctl("--no-wait show").is_ok())
+    }
+
+    fn start_database(&mut self) -> anyhow::Result<()> {
+        let arguments = ["conf.db", "--remote=punix:db.sock", "--log-file=ovsdb-server.log"];
+        self.daemon("ovsdb-server", &arguments)
     }
 
     /// Waits until a bridge answers over OpenFlow, which is a moment after ovs-vswitchd does.

@@ -126,7 +126,8 @@ pub(super) fn ovs_rows(device: &str) -> Vec<Row> {
             ],
         ),
         row(
-            json!({"runtimeConfig": {"bandwidth": {"ingressRate": 1_000_000, "egressRate": 2_000_000}}}),
+            json!({"runtimeConfig": {"bandwidth": {"ingressRate": 1_000_000, "ingressBurst": 500_000,
+                "egressRate": 2_000_000, "egressBurst": 100_000}}}),
             &[(Ovs("QoS"), "1000000"), (Ovs("Interface"), "\"ingress_policing_rate\":2000")],
         ),
         row(

@@ -1,4 +1,5 @@
-//! 14 VFs on two PFs, and 64 pods that come and go at once and queue for them, while Open vSwitch is restarted.
+//! 14 VFs on two PFs, and pods that come and go at once and queue for them, while Open vSwitch is restarted: 28 pods once
+//! in `make test`, and in the long form 64 pods, 20 times each.
 //!
 //! The kubelet's part is played here: it gives each VF to one pod at a time, tries an ADD again after a DEL, and a DEL
 //! until it succeeds. Half of the VFs are nicsim's in switchdev mode, on an OVS bridge; half are igb's in legacy mode.
@@ -16,24 +17,25 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, anyhow, bail, ensure};
 use rustix::thread::{UnshareFlags, gettid};
 use serde_json::{Value, json};
-use switchdev::Sysfs;
 use switchdev::link::Links;
-use switchdev::phys_port::VfIndex;
-use switchdev::sriov::wait_for_netdevs;
 
-use super::legacy::{IGB, IgbVfs, igb_netdev, igb_vf};
 use super::pod::{Pod, netconf};
 use crate::cases::Ctx;
+use crate::guest::igb::{self, IgbVfs};
 use crate::guest::nicsim::{Nicsim, UPLINK};
 use crate::guest::node_state::Scope;
 use crate::guest::ovs::Ovs;
 use crate::guest::tool::run;
 
-const PODS: usize = 64;
 const VFS_OF_A_PF: u16 = 7;
-/// How many times each pod comes and goes: once in `make test`, and in the long run.
-const ROUNDS: usize = 1;
-const LONG_ROUNDS: usize = 20;
+/// How many pods there are at a time, and how often each comes and goes.
+struct Size {
+    pods: usize,
+    rounds: usize,
+}
+
+const SHORT: Size = Size { pods: 28, rounds: 1 };
+const LONG: Size = Size { pods: 64, rounds: 20 };
 /// The kubelet does not give up; a test must, some time.
 const GIVE_UP: Duration = Duration::from_secs(300);
 /// Between the end of a restart and the next; each daemon is away for about a second.
@@ -45,27 +47,20 @@ const BRIDGE: &str = "br0";
 pub(super) fn pods_queue(ctx: &mut Ctx) -> anyhow::Result<()> {
     let nic = Nicsim::load(ctx, "")?;
     nic.switchdev(VFS_OF_A_PF)?;
-    let _igb = IgbVfs::new(VFS_OF_A_PF)?;
-    let all: Vec<VfIndex> = (0..VFS_OF_A_PF).map(VfIndex).collect();
-    wait_for_netdevs(
-        &Sysfs::default(),
-        IGB.parse()?,
-        &all,
-        Instant::now() + Duration::from_secs(60),
-    )?;
+    let igb = IgbVfs::bound(VFS_OF_A_PF)?;
     let mut ovs = Ovs::start()?;
     ovs.bridge(BRIDGE, &[UPLINK])?;
-    let igb_pf = igb_netdev()?;
+    let igb_pf = igb::netdev()?;
     run(&format!("ip link set {igb_pf} up"))?;
     std::fs::create_dir_all("/var/lib/linerate/ledger")?;
     let scope =
         Scope { files: vec![PathBuf::from("/var/lib/linerate")], ovs: Some(ovs.dir().to_owned()) };
     let before = scope.settled()?;
     let socket = format!("unix:{}", ovs.dir().join("db.sock").display());
-    let kubelet = Kubelet::new(&nic, &socket)?;
-    let rounds = if ctx.long { LONG_ROUNDS } else { ROUNDS };
-    let restarts = run_all(&kubelet, &mut ovs, rounds)?;
-    eprintln!("{} attachments, {restarts} restarts", PODS * rounds);
+    let kubelet = Kubelet::new(&nic, &igb, &socket)?;
+    let size = if ctx.long { LONG } else { SHORT };
+    let restarts = run_all(&kubelet, &mut ovs, &size)?;
+    eprintln!("{} attachments, {restarts} restarts", size.pods * size.rounds);
     ensure!(restarts > 0, "Open vSwitch was not restarted meanwhile");
     let equal = scope.ensure_is(&before);
     run(&format!("ip link set {igb_pf} down"))?;
@@ -73,11 +68,12 @@ pub(super) fn pods_queue(ctx: &mut Ctx) -> anyhow::Result<()> {
 }
 
 /// All pods in threads of their own, and the restarts in this one.
-fn run_all(kubelet: &Kubelet, ovs: &mut Ovs, rounds: usize) -> anyhow::Result<usize> {
+fn run_all(kubelet: &Kubelet, ovs: &mut Ovs, size: &Size) -> anyhow::Result<usize> {
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
-        let pods: Vec<_> =
-            (0..PODS).map(|number| scope.spawn(move || life(kubelet, number, rounds))).collect();
+        let pods: Vec<_> = (0..size.pods)
+            .map(|number| scope.spawn(move || life(kubelet, number, size.rounds)))
+            .collect();
         let chaos = scope.spawn(|| restart_until(ovs, &over));
         let lives: Vec<anyhow::Result<()>> = pods
             .into_iter()
@@ -170,11 +166,11 @@ struct Kubelet {
 }
 
 impl Kubelet {
-    fn new(nic: &Nicsim, socket: &str) -> anyhow::Result<Self> {
+    fn new(nic: &Nicsim, igb: &IgbVfs, socket: &str) -> anyhow::Result<Self> {
         let mut free = BTreeSet::new();
         for index in 0..VFS_OF_A_PF {
             free.insert(Vf { address: nic.vf_address(index)?, switchdev: true });
-            free.insert(Vf { address: igb_vf(index)?, switchdev: false });
+            free.insert(Vf { address: igb.address(index)?, switchdev: false });
         }
         Ok(Self { free: Mutex::new(free), freed: Condvar::new(), socket: socket.to_owned() })
     }

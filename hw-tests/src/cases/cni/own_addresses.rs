@@ -13,7 +13,7 @@ use crate::guest::agent::Setup;
 use crate::guest::packet_socket::PacketSocket;
 
 /// The agent goes round at its start and then not again in this test, unless it hears that rules are gone.
-const SELDOM: &str = "ledger:\n  interval: 1h\n";
+const SELDOM: &str = "ledger:\n  interval: 60m\n";
 
 pub(super) fn only(ctx: &mut Ctx) -> anyhow::Result<()> {
     let mut site = Site::new(ctx)?;
@@ -45,12 +45,13 @@ fn held(ctx: &Ctx, site: &mut Site, bench: &Bench, conf: &Value) -> anyhow::Resu
     ensure!(format!("{error:#}").contains("rules that hold the pod to"), "{error:#}");
 
     let setup = Setup::new(ctx.binary("offload-agent")?, &site.ovs, SELDOM)?;
-    let _agent = setup.start()?;
-    until_all_is_there(bench, conf).context("after the agent's start")?;
+    let agent = setup.start()?;
+    let with_log = |when: &str| format!("{when}; the agent says:\n{}", agent.log());
+    until_all_is_there(bench, conf).with_context(|| with_log("after the agent's start"))?;
     ensure!(!passes(OTHER_MAC, OWN)?, "the agent has put the rules back, and the frame passed");
     site.ovs.stop_vswitchd()?;
     site.ovs.start_vswitchd()?;
-    until_all_is_there(bench, conf).context("after ovs-vswitchd was started anew")?;
+    until_all_is_there(bench, conf).with_context(|| with_log("with a new ovs-vswitchd"))?;
     ensure!(!passes(OTHER_MAC, OWN)?, "with a new ovs-vswitchd the frame passed");
     ensure!(passes(MAC, OWN)?, "with a new ovs-vswitchd the pod's own frame did not pass");
     Ok(())

@@ -7,8 +7,12 @@ use serde_json::{Value, json};
 use sriov_cni::protocol::Call;
 use sriov_cni::verbs::{Machine, answer};
 
-/// Where Debian puts the plugins of containernetworking-plugins.
-pub(super) const CNI_PATH: &str = "/usr/lib/cni";
+use crate::guest::cni::CNI_PATH;
+
+/// Where host-local keeps who has which address, below it by network.
+pub(super) const IPAM_DIR: &str = "/run/cni-ipam";
+/// The network of all NetConfs here.
+pub(super) const NETWORK: &str = "underlay";
 
 /// A container's end of an attachment.
 #[derive(Clone, Debug)]
@@ -53,7 +57,7 @@ impl Pod {
 /// A NetConf with the keys that all have, and more on top.
 pub(super) fn netconf(device: &str, more: &Value) -> Value {
     let mut conf =
-        json!({"cniVersion": "1.1.0", "name": "underlay", "type": "sriov-cni", "deviceID": device});
+        json!({"cniVersion": "1.1.0", "name": NETWORK, "type": "sriov-cni", "deviceID": device});
     if let (Some(conf), Some(more)) = (conf.as_object_mut(), more.as_object()) {
         conf.extend(more.clone());
     }
@@ -62,7 +66,7 @@ pub(super) fn netconf(device: &str, more: &Value) -> Value {
 
 /// Debian's host-local, with its files in a place of the test's own.
 pub(super) fn host_local() -> Value {
-    json!({"type": "host-local", "dataDir": "/run/cni-ipam", "ranges": [
+    json!({"type": "host-local", "dataDir": IPAM_DIR, "ranges": [
         [{"subnet": "10.77.0.0/24", "gateway": "10.77.0.1"}], [{"subnet": "fd77::/64", "gateway": "fd77::1"}]],
         "routes": [{"dst": "10.88.0.0/16"}, {"dst": "::/0"}]})
 }

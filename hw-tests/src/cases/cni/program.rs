@@ -1,13 +1,11 @@
 //! The program itself, as a runtime starts it: environment and stdin in, JSON and an exit status out.
 
-use std::io::Write;
-use std::process::{Command, Stdio};
-
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use serde_json::{Value, json};
 
-use super::pod::{CNI_PATH, netconf};
+use super::pod::netconf;
 use crate::cases::Ctx;
+use crate::guest::cni;
 use crate::guest::netns::Netns;
 use crate::guest::nicsim::Nicsim;
 
@@ -54,22 +52,11 @@ fn collected(conf: &Value, call: &Call<'_>) -> anyhow::Result<()> {
 }
 
 fn run(ctx: &Ctx, verb: &str, conf: &Value) -> anyhow::Result<(bool, Value)> {
-    let mut child = Command::new(ctx.binary("sriov-cni")?)
-        .env("CNI_COMMAND", verb)
-        .env("CNI_CONTAINERID", "c-web")
-        .env("CNI_NETNS", "/run/netns/pod")
-        .env("CNI_IFNAME", "net1")
-        .env("CNI_PATH", CNI_PATH)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .context("cannot start sriov-cni")?;
-    child.stdin.take().context("no stdin")?.write_all(conf.to_string().as_bytes())?;
-    let output = child.wait_with_output()?;
-    let answer = if output.stdout.is_empty() {
-        Value::Null
-    } else {
-        serde_json::from_slice(&output.stdout)?
-    };
-    Ok((output.status.success(), answer))
+    let variables = [
+        ("CNI_COMMAND", verb),
+        ("CNI_CONTAINERID", "c-web"),
+        ("CNI_NETNS", "/run/netns/pod"),
+        ("CNI_IFNAME", "net1"),
+    ];
+    cni::call(&ctx.binary("sriov-cni")?, &variables, conf)
 }

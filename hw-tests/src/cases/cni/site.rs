@@ -25,6 +25,9 @@ pub(super) const READY: u16 = 0;
 /// The VF whose representor is down beforehand, as the kernel leaves it.
 pub(super) const FRESH: u16 = 1;
 
+/// Another port of that bridge: one without any takes the address and the carrier of the first that comes.
+const LINUX_PORT: &str = "lbr0p0";
+
 /// All of it. What comes first goes first.
 pub(super) struct Site {
     pub(super) ovs: Ovs,
@@ -38,6 +41,7 @@ struct LinuxBridge;
 impl Drop for LinuxBridge {
     fn drop(&mut self) {
         undo(&format!("ip link del {LINUX_BRIDGE}"));
+        undo(&format!("ip link del {LINUX_PORT}"));
     }
 }
 
@@ -49,6 +53,8 @@ impl Site {
         let netns = Netns::new("pod")?;
         run(&format!("ip link add {LINUX_BRIDGE} type bridge vlan_filtering 1"))?;
         let linux = LinuxBridge;
+        run(&format!("ip link add {LINUX_PORT} address 02:00:00:00:00:01 up type dummy"))?;
+        run(&format!("ip link set {LINUX_PORT} master {LINUX_BRIDGE}"))?;
         run(&format!("ip link set {LINUX_BRIDGE} up"))?;
         let ovs = Ovs::start()?;
         ovs.bridge(BRIDGE, &[UPLINK])?;
