@@ -105,9 +105,14 @@ impl Plugin {
         let log = File::options().create(true).append(true).open(dirs.log())?;
         let mut command = dirs.command(binary, more);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-        Ok(Self {
-            child: command.spawn().with_context(|| format!("cannot run {}", binary.display()))?,
-        })
+        Self::spawn(command)
+    }
+
+    /// Starts it with a command line of the caller's.
+    pub fn spawn(mut command: Command) -> anyhow::Result<Self> {
+        let child = command.spawn();
+        let program = || format!("cannot run {}", command.get_program().display());
+        Ok(Self { child: child.with_context(program)? })
     }
 
     /// Whether it is still there.

@@ -1,9 +1,10 @@
 //! `hw-tests demo`: the main job on a simulated node, told step by step.
 //!
 //! The host boots a node with Debian's own kernel and runs the story in it ([`story`]). The story makes a card with four
-//! VFs in switchdev mode, two pods and a top-of-rack switch ([`stage`]), real Open vSwitch with OpenFlow rules, and starts
-//! `offload-agent`. Then it sends packets ([`traffic`]), with offload and without, and judges what was counted ([`table`]).
+//! VFs in switchdev mode, starts real Open vSwitch and `offload-agent`, has two pods come through the device plugin and
+//! `sriov-cni` ([`cluster`]), and installs OpenFlow rules ([`stage`]). Then it sends packets ([`traffic`]), with offload and without, and judges what was counted ([`table`]).
 
+mod cluster;
 mod stage;
 mod story;
 mod table;

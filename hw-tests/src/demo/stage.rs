@@ -1,12 +1,14 @@
 //! The stage: a card with VFs in switchdev mode, two pods, a top-of-rack switch, Open vSwitch with its rules.
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use switchdev::Sysfs;
-use switchdev::phys_port::VfIndex;
+use switchdev::ledger::{DEFAULT_DIR, Ledger};
 use switchdev::transition::{Card, KernelCard, Wanted, apply, plan};
 
+use super::cluster::{Cluster, Pod, quiet};
 use super::story::{say, step};
 use crate::cases::Ctx;
+use crate::guest::agent::{Agent, Setup};
 use crate::guest::netns::Netns;
 use crate::guest::nicsim::{Nicsim, PF};
 use crate::guest::ovs::Ovs;
@@ -23,20 +25,7 @@ pub(super) const UPLINK: &str = "np0";
 /// The other end of the cable.
 const WIRE: &str = "np0w";
 
-/// A pod: a namespace with a VF in it.
-#[derive(Debug)]
-pub(super) struct Pod {
-    /// Its namespace.
-    pub(super) netns: Netns,
-    /// Its VF's representor.
-    pub(super) representor: String,
-    /// Its address.
-    pub(super) ip: &'static str,
-    mac: String,
-}
-
 /// Everything there is. What comes first goes first: bridges before namespaces, namespaces before the card.
-#[derive(Debug)]
 pub(super) struct Stage {
     /// Open vSwitch.
     pub(super) ovs: Ovs,
@@ -44,59 +33,74 @@ pub(super) struct Stage {
     pub(super) pods: [Pod; 2],
     /// The top-of-rack switch.
     pub(super) rack: Netns,
+    cluster: Cluster,
     _card: Nicsim,
 }
 
 /// The address behind the wire.
 pub(super) const RACK_IP: &str = "10.0.0.100";
 
+/// The demo asks for counters and does not like to wait for them.
+const LOOK_OFTEN: &str = "reconcile:\n  interval: 1s\n";
+
 impl Stage {
-    /// Sets it up, and tells how.
-    pub(super) fn set(ctx: &Ctx) -> anyhow::Result<Self> {
+    /// Sets it up, and tells how. The agent is there before the pods, as on a node.
+    pub(super) fn set(ctx: &Ctx) -> anyhow::Result<(Self, Setup, Agent)> {
         step("A card, four VFs, switchdev mode");
         let card = Nicsim::load(ctx, "")?;
-        let representors = to_switchdev()?;
-        step("Two pods with a VF each, and the top-of-rack switch behind the wire");
-        let pods = [pod("pod1", "np0v0", "10.0.0.1")?, pod("pod2", "np0v1", "10.0.0.2")?];
-        let mut pods =
-            pods.into_iter().zip(representors).map(|(pod, representor)| Pod { representor, ..pod });
-        let pods = [pods.next().context("no pod")?, pods.next().context("no second pod")?];
-        let rack = rack()?;
+        to_switchdev()?;
         step("Open vSwitch: ovsdb-server, ovs-vswitchd with the kernel's datapath");
-        let ovs = bridge(&pods)?;
-        Ok(Self { ovs, pods, rack, _card: card })
+        let ovs = bridge()?;
+        step("What runs on each node: offload-agent and device-plugin");
+        let setup = Setup::new(ctx.binary("offload-agent")?, &ovs, LOOK_OFTEN)?;
+        say("offload-agent run --config offload-agent.yaml &");
+        let agent = setup.start()?;
+        let cluster = Cluster::start(ctx, &ovs, VFS)?;
+        step("Two pods that ask for a VF each, and the top-of-rack switch behind the wire");
+        let pods = [cluster.run_pod("pod1")?, cluster.run_pod("pod2")?];
+        let rack = rack()?;
+        step("A controller's rules");
+        for rule in rules(&pods) {
+            say(&format!("ovs-ofctl add-flow {BRIDGE} '{rule}'"));
+            ovs.ofctl(&["-OOpenFlow15", "add-flow", BRIDGE, &rule])?;
+        }
+        Ok((Self { ovs, pods, rack, cluster, _card: card }, setup, agent))
     }
 
     /// The netdevs on which the slow path is seen.
     pub(super) fn ports(&self) -> [&str; 3] {
         [&self.pods[0].representor, &self.pods[1].representor, UPLINK]
     }
+
+    /// How many rules the bridge has: the controller's, and those that hold the pods to their addresses.
+    pub(super) fn rules(&self) -> anyhow::Result<usize> {
+        let text = self.ovs.ofctl(&["-OOpenFlow13", "dump-aggregate", BRIDGE])?;
+        let count = text.split("flow_count=").nth(1).and_then(|rest| rest.trim().parse().ok());
+        count.with_context(|| format!("ovs-ofctl says no flow_count: {text}"))
+    }
+
+    /// The pods end. The ledger then knows of no VF that is with a pod; what kubelet was promised is the device plugin's to
+    /// forget.
+    pub(super) fn end_pods(&self) -> anyhow::Result<()> {
+        self.pods.iter().try_for_each(|pod| self.cluster.end_pod(pod))?;
+        for (vf, entry) in Ledger::open(DEFAULT_DIR)?.entries()? {
+            ensure!(entry?.record.is_none(), "VF {vf} is still with a pod");
+        }
+        say(&format!("{DEFAULT_DIR}: no VF is with a pod"));
+        Ok(())
+    }
 }
 
-/// Returns the representors of the first two VFs.
-fn to_switchdev() -> anyhow::Result<Vec<String>> {
+fn to_switchdev() -> anyhow::Result<()> {
     let mut card = KernelCard::open(Sysfs::default(), PF)?;
     let wanted = Wanted { vf_driver: Some("nicsim".to_owned()), ..Wanted::switchdev(VFS) };
     let plan = plan(&card.observe()?, &wanted)?;
     say(&plan.to_string());
     apply(&mut card, &plan, &wanted)?;
-    let representors = card.representors()?;
-    representors
-        .iter()
-        .for_each(|(vf, representor)| say(&format!("VF {vf} has representor {representor}")));
-    let name = |vf| {
-        let representor = representors.get(&VfIndex(vf)).context("a VF has no representor")?;
-        Ok(representor.name.clone())
-    };
-    [0, 1].into_iter().map(name).collect()
-}
-
-fn pod(name: &str, vf: &str, ip: &'static str) -> anyhow::Result<Pod> {
-    let netns = quiet(name)?;
-    say(&format!("ip link set {vf} netns {name}; ip -n {name} addr add {ip}/24 dev {vf}"));
-    netns.take(vf, &format!("{ip}/24"))?;
-    let mac = mac_of(&netns, vf)?;
-    Ok(Pod { netns, representor: String::new(), ip, mac })
+    for (vf, representor) in card.representors()? {
+        say(&format!("VF {vf} has representor {representor}"));
+    }
+    Ok(())
 }
 
 fn rack() -> anyhow::Result<Netns> {
@@ -110,41 +114,17 @@ fn rack() -> anyhow::Result<Netns> {
     Ok(rack)
 }
 
-/// A namespace that sends nothing by itself: IPv6 would look for routers and neighbours.
-fn quiet(name: &str) -> anyhow::Result<Netns> {
-    let netns = Netns::new(name)?;
-    netns.enter(|| Ok(std::fs::write("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1")?))?;
-    Ok(netns)
-}
-
-fn mac_of(netns: &Netns, netdev: &str) -> anyhow::Result<String> {
-    let text = netns.ip(&format!("-brief link show {netdev}"))?;
-    text.split_whitespace().nth(2).map(str::to_owned).context("`ip -brief link` shows no address")
-}
-
-fn bridge(pods: &[Pod; 2]) -> anyhow::Result<Ovs> {
-    for port in [&pods[0].representor, &pods[1].representor, UPLINK] {
-        run(&format!("ip link set {port} up"))?;
-    }
+fn bridge() -> anyhow::Result<Ovs> {
+    run(&format!("ip link set {UPLINK} up"))?;
     let ovs = Ovs::start()?;
-    say(&format!(
-        "ovs-vsctl add-br {BRIDGE} -- add-port {BRIDGE} {} -- add-port {BRIDGE} {} -- add-port {BRIDGE} {UPLINK}",
-        pods[0].representor, pods[1].representor
-    ));
-    ovs.bridge(BRIDGE, &[&pods[0].representor, &pods[1].representor, UPLINK])?;
+    say(&format!("ovs-vsctl add-br {BRIDGE} -- add-port {BRIDGE} {UPLINK}"));
+    ovs.bridge(BRIDGE, &[UPLINK])?;
     ovs.ofctl(&["-OOpenFlow15", "del-flows", BRIDGE])?;
-    for rule in rules(pods) {
-        say(&format!("ovs-ofctl add-flow {BRIDGE} '{rule}'"));
-        ovs.ofctl(&["-OOpenFlow15", "add-flow", BRIDGE, &rule])?;
-    }
     Ok(ovs)
 }
 
-/// How many rules there are.
-pub(super) const RULES: usize = 10;
-
 /// Pod to pod by address, pod to wire with a VLAN tag and back without, ARP; DHCP is for a controller.
-fn rules([one, two]: &[Pod; 2]) -> [String; RULES] {
+fn rules([one, two]: &[Pod; 2]) -> [String; 10] {
     let (rep1, rep2) = (&one.representor, &two.representor);
     let push = format!("push_vlan:0x8100,set_field:{}->vlan_vid,output:{UPLINK}", 0x1000 | VLAN);
     let from_wire = format!("in_port={UPLINK},dl_vlan={VLAN}");

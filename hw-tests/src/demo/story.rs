@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::ensure;
 use switchdev::ethtool::Ethtool;
 
-use super::stage::{RACK_IP, RULES, Stage};
+use super::stage::{RACK_IP, Stage};
 use super::table::{self, Path, Row};
 use super::traffic;
 use crate::cases::Ctx;
@@ -15,9 +15,6 @@ use crate::guest::netns::Netns;
 
 /// Packets of each kind.
 const PACKETS: u32 = 1000;
-
-/// The demo asks for counters and does not like to wait for them.
-const LOOK_OFTEN: &str = "reconcile:\n  interval: 1s\n";
 
 /// Says what is about to happen.
 pub(super) fn step(what: &str) {
@@ -32,14 +29,13 @@ pub(super) fn say(text: &str) {
 /// Tells the story; fails if a packet was lost or went the wrong way.
 pub fn run() -> anyhow::Result<ExitCode> {
     let ctx = Ctx::from_env()?;
-    let stage = Stage::set(&ctx)?;
-    let setup = Setup::new(ctx.binary("offload-agent")?, &stage.ovs, LOOK_OFTEN)?;
+    let (stage, setup, mut agent) = Stage::set(&ctx)?;
+    let rules = stage.rules()?;
 
-    step("The agent mirrors the rules into the card");
-    say("offload-agent run --config offload-agent.yaml &");
-    let mut agent = setup.start()?;
-    let status = agent.wait_for_rules(RULES)?;
-    say(&setup.tool(&["status"])?);
+    step("The agent has mirrored the rules into the card");
+    let status = agent.wait_for_rules(rules)?;
+    say("offload-agent status");
+    say(&without_port_rules(&setup.tool(&["status"])?));
     ensure!(status.filters.in_hw > 0, "no filter is in hardware: {status:#?}");
 
     step(&format!("{PACKETS} packets from pod to pod, and {PACKETS} to the wire in VLAN 100"));
@@ -51,12 +47,14 @@ pub fn run() -> anyhow::Result<ExitCode> {
     step("The same without hardware: hw-tc-offload off on representors and uplink");
     switch_off(&stage, &setup, agent)?;
     let mut agent = setup.start()?;
-    agent.wait_for_rules(RULES)?;
+    agent.wait_for_rules(rules)?;
     let slow = send(&stage, &mut agent)?;
     say(&table::render(&slow));
     agent.stop()?;
     setup.flush()?;
 
+    step("The pods end");
+    stage.end_pods()?;
     judge(&offloaded, &slow)
 }
 
@@ -78,7 +76,7 @@ fn switch_off(stage: &Stage, setup: &Setup, agent: Agent) -> anyhow::Result<()> 
 fn send(stage: &Stage, agent: &mut Agent) -> anyhow::Result<[Row; 2]> {
     let [one, two] = &stage.pods;
     Ok([
-        count(stage, agent, "VF to VF", (&one.netns, &two.netns, two.ip))?,
+        count(stage, agent, "VF to VF", (&one.netns, &two.netns, &two.ip))?,
         count(stage, agent, "VF to wire, VLAN 100", (&one.netns, &stage.rack, RACK_IP))?,
     ])
 }
@@ -116,6 +114,18 @@ fn in_hardware(agent: &mut Agent, address: &str) -> anyhow::Result<u64> {
     let rules =
         status.rules.iter().filter(|rule| rule.rule.split(',').any(|part| part.trim() == wanted));
     Ok(rules.map(|rule| rule.hardware.packets).sum())
+}
+
+/// The status without the many rules that hold the pods to their MAC addresses; they are only counted.
+fn without_port_rules(status: &str) -> String {
+    let (port_rules, others): (Vec<&str>, Vec<&str>) =
+        status.lines().partition(|line| line.contains("priority=65535"));
+    let offloaded = port_rules.iter().filter(|line| line.starts_with("hardware")).count();
+    let counted = format!(
+        "and {} rules of sriov-cni that drop what is not from the pods' own addresses, {offloaded} in hardware",
+        port_rules.len()
+    );
+    [others, vec![&counted]].concat().join("\n")
 }
 
 /// How many rules are in hardware, and why the others are not.
