@@ -104,11 +104,12 @@ fn slow_path(stage: &Stage) -> anyhow::Result<u64> {
     stage.ports().into_iter().map(|port| counter(port, "rx_packets")).sum()
 }
 
-/// What filters in hardware counted for the rules that lead to an address. The agent is asked for a fresh look.
+/// What filters in hardware counted for the rules that lead to an address. The agent is asked for a fresh look: the first
+/// that ends from now on may have begun before.
 fn in_hardware(agent: &mut Agent, address: &str) -> anyhow::Result<u64> {
     let seen = agent.status()?.reconciles.total;
     let status = agent.wait("a fresh look at the counters", |status| {
-        status.synced && status.reconciles.total > seen
+        status.synced && status.reconciles.total > seen + 1
     })?;
     let wanted = format!("nw_dst={address}");
     let rules =
