@@ -30,8 +30,7 @@ pub(crate) fn execute(
     conntrack: &Conntrack,
 ) -> Result<Effects, NotRead> {
     let mut run = Run { traced: traced.clone(), ports, conntrack, effects: Effects::default() };
-    let mut state =
-        Passing { frame: frame.clone(), encapsulated: false, mark: 0, label: 0, cut: None };
+    let mut state = Passing { frame: frame.clone(), mark: 0, label: 0, cut: None };
     run.list(&traced.first, &mut state)?;
     Ok(run.effects.sorted())
 }
@@ -46,8 +45,6 @@ struct Run<'a> {
 #[derive(Clone)]
 struct Passing {
     frame: Frame,
-    /// It is in a tunnel already: what follows is the underlay's matter.
-    encapsulated: bool,
     mark: u32,
     label: u128,
     cut: Option<usize>,
@@ -82,9 +79,6 @@ impl Run<'_> {
 
     fn output(&mut self, port: &str, state: &mut Passing) -> Result<(), NotRead> {
         let cut = state.cut.take();
-        if state.encapsulated {
-            return Ok(());
-        }
         let to = self.ports.get(port).ok_or_else(|| NotRead(port.to_owned()))?;
         let Some(to) = to.clone() else { return Ok(()) };
         let mut frame = state.frame.clone();
@@ -126,7 +120,9 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn tunnel(&mut self, inside: &str, state: &mut Passing) -> Result<(), NotRead> {
+    /// The packet goes into a tunnel, and out by the underlay's ports, which count for nothing. The kernel's datapath, for which
+    /// filters stand, sends a copy; so what comes after it finds the packet without the tunnel's header.
+    fn tunnel(&mut self, inside: &str, state: &Passing) -> Result<(), NotRead> {
         let (device, header) = tunnel_header(inside).ok_or_else(|| NotRead(inside.to_owned()))?;
         let delivery = Delivery {
             to: Egress::Tunnel(device),
@@ -134,7 +130,6 @@ impl Run<'_> {
             tunnel: Some(header),
         };
         self.effects.deliveries.push(delivery);
-        state.encapsulated = true;
         Ok(())
     }
 }

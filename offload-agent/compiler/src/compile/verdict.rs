@@ -114,6 +114,8 @@ pub enum Reason {
     ProtocolEdit,
     /// Fragments whose addresses or ports would be written.
     FragmentEdit,
+    /// An IP header that would be written behind two tags.
+    EditBehindTags,
     /// The filter at the end of a chain: what is not established, and what matches nothing.
     CatchAll,
     /// The card has no more tables.
@@ -184,6 +186,7 @@ impl Reason {
             Reason::NotTracked => "not_tracked",
             Reason::ProtocolEdit => "protocol_edit",
             Reason::FragmentEdit => "fragment_edit",
+            Reason::EditBehindTags => "edit_behind_tags",
             Reason::CatchAll => "catch_all",
             Reason::Budget => "budget",
             Reason::Learning => "learning",
@@ -293,6 +296,7 @@ impl fmt::Display for Reason {
             Reason::NotTracked => f.write_str("only whole packets of TCP and UDP are tracked in hardware"),
             Reason::ProtocolEdit => f.write_str("the IP header is written for TCP, UDP and ICMP only, whose checksums TC knows"),
             Reason::FragmentEdit => f.write_str("addresses and ports of fragments are not written, since no checksum covers a part"),
+            Reason::EditBehindTags => f.write_str("TC does not find the IP header behind two VLAN tags to write to it"),
             Reason::CatchAll => f.write_str("OVS sets up new connections"),
             Reason::Budget => f.write_str("the card has no more tables"),
             Reason::Learning => f.write_str("OVS learns an address from it"),

@@ -110,7 +110,9 @@ fn pairs(entry: &FlowerEntry, behind: &[FlowerEntry], stage: Stage) -> Result<()
 
 fn ends_with_output(entry: &FlowerEntry) -> bool {
     match &entry.effect {
-        Effect::Act(ops) => ops.last().is_none_or(|op| op.sends() || matches!(op, Op::Track(_))),
+        Effect::Act(ops) => {
+            ops.last().is_none_or(|op| op.sends() || matches!(op, Op::Track(_) | Op::Meter(..)))
+        }
         Effect::Pass(_) | Effect::Goto { .. } => true,
     }
 }

@@ -152,9 +152,9 @@ pub enum Step {
 }
 
 impl Step {
-    /// Whether the packet leaves, or something else is left behind.
+    /// Whether the packet leaves, or something else is left behind: a meter counts what is dropped after it too.
     pub fn has_effect(&self) -> bool {
-        matches!(self, Step::Output(_) | Step::Encap(_) | Step::Track(_))
+        matches!(self, Step::Output(_) | Step::Encap(_) | Step::Track(_) | Step::Meter(..))
     }
 }
 
@@ -217,6 +217,8 @@ pub struct Encap {
     pub to: PortRef,
     /// The tunnel's key, where there is one.
     pub id: Option<u32>,
+    /// The ECN bits of the outer header.
+    pub ecn: u8,
     /// The options that the packet carries, each with its value.
     pub options: Vec<(TunnelOptionKey, u128)>,
 }
@@ -415,6 +417,9 @@ impl fmt::Display for Encap {
             write!(f, "(id={id:#x}")?;
         } else {
             f.write_str("(")?;
+        }
+        if self.ecn != 0 {
+            write!(f, ",ecn={}", self.ecn)?;
         }
         for (option, value) in &self.options {
             write!(f, ",{:#x}:{:#x}={value:#x}", option.class, option.kind)?;

@@ -19,7 +19,7 @@ pub(super) struct Context<'a> {
 }
 
 impl Context<'_> {
-    /// The actions; `None` if a port has no device, which the walk has seen to.
+    /// The actions; `None` if a port has no device.
     pub(super) fn lower(&self, entry: &FlowerEntry) -> Option<Vec<Action>> {
         match &entry.effect {
             Effect::Pass(_) => Some(self.pass()),
@@ -36,15 +36,16 @@ impl Context<'_> {
     }
 
     /// OVS must not see what tracking found.
-    fn pass(&self) -> Vec<Action> {
+    pub(super) fn pass(&self) -> Vec<Action> {
         let clear = self.chain.arrival.tracked.then_some(Action::Ct(Ct::Clear));
         clear.into_iter().chain([Action::PASS]).collect()
     }
 
     fn act(&self, entry: &FlowerEntry, ops: &[Op]) -> Option<Vec<Action>> {
-        let last = ops.iter().rposition(Op::sends);
+        // A redirect is the end, so what comes after the last output asks for a copy.
+        let last = ops.len().checked_sub(1).filter(|last| ops[*last].sends());
         let mut actions = Vec::new();
-        if self.from_tunnel && last.is_some() {
+        if self.from_tunnel && ops.iter().any(Op::sends) {
             actions.push(Action::TunnelKey(TunnelKey::Unset));
         }
         let mut written = Vec::new();

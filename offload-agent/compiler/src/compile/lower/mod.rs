@@ -111,7 +111,8 @@ impl Position<'_> {
             handle: names.handle(id, entry, cookie),
             protocol: protocol(&entry.key),
             key: key::lower(&entry.key, self.option),
-            actions: context.lower(entry)?,
+            // What cannot be said keeps its packets for OVS.
+            actions: context.lower(entry).unwrap_or_else(|| context.pass()),
             hw: self.hw,
             cookie: Some(Cookie::ours(cookie)),
         })

@@ -23,12 +23,18 @@ pub(super) fn set(encap: &Encap, input: &Input<'_>) -> Option<TunnelKey> {
         id: encap.id.map(TunnelKeyId),
         addresses,
         dst_port: config.dst_port,
-        tos: byte(config.tos)?,
+        tos: tos(&config, encap.ecn)?,
         ttl: byte(config.ttl)?,
         geneve: geneve.collect::<Option<_>>()?,
         csum: config.csum.unwrap_or(over_ipv6),
         no_frag: config.dont_fragment,
     }))
+}
+
+/// The TOS that the tunnel gives every packet, and the packet's own ECN bits.
+fn tos(config: &TunnelConfig, ecn: u8) -> Option<Option<u8>> {
+    let OuterByte::Fixed(tos) = config.tos else { return None };
+    byte(OuterByte::Fixed(tos | ecn))
 }
 
 /// A byte that is always the same; the kernel takes 0 for "not given".

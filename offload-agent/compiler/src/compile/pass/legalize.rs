@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::capabilities::Capabilities;
+use crate::capabilities::{Capabilities, Unproven};
 use crate::compile::Input;
 use crate::compile::ir::{
     CtStep, Effect, FlowerEntry, FlowerProgram, Ingress, Key, KeyField, LLC, Op, PortRef,
@@ -158,6 +158,7 @@ impl Card<'_> {
             (pushes && most_tags(key, ops) > can.max_tags, "push one more VLAN tag"),
             (writes && !can.edit, "write a header"),
             (has(|op| matches!(op, Op::Encap(_))) && !can.tunnels, "put a packet into a tunnel"),
+            (unwraps(ops), "send a packet as it was after it went into a tunnel"),
             (has(|op| matches!(op, Op::Meter(..))) && !can.meters, "limit a rate"),
             (edits_late(ops) && !can.edit_between_outputs, "change a packet between two outputs"),
             (back && !self.uplink && !can.hairpin, "send a packet back to its VF"),
@@ -172,7 +173,8 @@ impl Card<'_> {
             Op::Track(ct) => self.ct_problem(Some(ct)),
             _ => None,
         });
-        let unproven = (writes && !can.unproven).then_some(Reason::Action("set_field"));
+        let unproven =
+            (writes && !can.tries(Unproven::Write)).then_some(Reason::Action("set_field"));
         problem.map(|(_, what)| Reason::CardAction(what)).or(unproven).or(tracks).or(metered)
     }
 
@@ -223,6 +225,12 @@ fn most_tags(key: &Key, ops: &[Op]) -> usize {
         most = most.max(now);
     }
     most
+}
+
+/// Whether an output follows one into a tunnel: what was asked for the tunnel would still be with the packet.
+fn unwraps(ops: &[Op]) -> bool {
+    let tunnel = ops.iter().position(|op| matches!(op, Op::Encap(_)));
+    tunnel.is_some_and(|at| ops[at..].iter().any(|op| matches!(op, Op::Output(_))))
 }
 
 fn edits_late(ops: &[Op]) -> bool {

@@ -27,7 +27,7 @@ use crate::compile::walk::reads::{Excerpt, Reads};
 use crate::compile::walk::state::{Slot, State};
 use crate::compile::walk::value::Bits;
 use crate::openflow::{Field, Masked, Match, OfPort, Zone};
-use crate::ports::{Port, PortKind, TunnelKey};
+use crate::ports::{Port, PortKind, TunnelKey, TunnelKind};
 
 /// A question with fewer ends is written out wherever it is asked.
 const WORTH_A_CHAIN: usize = 12;
@@ -313,14 +313,12 @@ impl<'a> Unfold<'a> {
                 }
             }
             Micro::Vlan(step) => way.pending.tags.push(step.clone()),
-            Micro::DecTtl => way.pending.ttl = way.pending.ttl.saturating_add(1),
+            Micro::DecTtl => way.pending.dec_ttl(),
             Micro::Output(to) => self.output(way, *to),
-            Micro::Encap(to, fields) => self.encap(way, *to, fields),
+            Micro::Encap(to, fields, ecn) => self.encap(way, *to, fields, *ecn),
             Micro::Commit(asked) => match ct_step(asked, &way.state) {
                 Some(step) => way.steps.push(Step::Track(Box::new(step))),
-                None => {
-                    way.pending.problem = Some(Reason::Action("ct in a zone that is not known"))
-                }
+                None => way.fail(Reason::Action("ct in a zone that is not known")),
             },
             Micro::Meter(bridge, id) => way.steps.push(Step::Meter(*bridge, *id)),
             _ => {}
@@ -329,11 +327,18 @@ impl<'a> Unfold<'a> {
 
     fn output(&self, way: &mut Way, to: PortRef) {
         let back = in_port(&way.state);
-        let to = match to.port {
-            OfPort::IN_PORT => PortRef { port: back.unwrap_or(OfPort::NONE), ..to },
-            port if Some(port) == back => return,
+        let to = match (to.port, back) {
+            (OfPort::IN_PORT, None) => {
+                return way.fail(Reason::Action("IN_PORT where that is not known"));
+            }
+            (OfPort::IN_PORT, Some(port)) => PortRef { port, ..to },
+            (port, Some(back)) if port == back => return,
             _ => to,
         };
+        // A rule may have written a port that is none, and nobody gets what is sent there.
+        if self.input.port_at(to).is_none() {
+            return;
+        }
         if let Some(reason) = self.problem(to) {
             way.fail(reason);
         }
@@ -341,14 +346,14 @@ impl<'a> Unfold<'a> {
         way.steps.push(Step::Output(to));
     }
 
-    fn encap(&self, way: &mut Way, to: PortRef, fields: &[Field]) {
+    fn encap(&self, way: &mut Way, to: PortRef, fields: &[Field], ecn: u8) {
         if in_port(&way.state) == Some(to.port) {
             return;
         }
         match self.header(way, to, fields) {
             Some(encap) => {
                 way.commit();
-                way.steps.push(Step::Encap(Box::new(encap)));
+                way.steps.push(Step::Encap(Box::new(Encap { ecn, ..encap })));
             }
             None => way.fail(Reason::Action("output to a tunnel with a header that is not known")),
         }
@@ -365,6 +370,8 @@ impl<'a> Unfold<'a> {
         };
         let all = self.input.tunnel_options(to.bridge);
         let mut options = Vec::new();
+        // Only Geneve has room for options.
+        let fields = if tunnel.kind == TunnelKind::Geneve { fields } else { &[] };
         for field in fields {
             let Field::TunMetadata(number) = field else { continue };
             let option = all.get(number)?;
@@ -372,7 +379,7 @@ impl<'a> Unfold<'a> {
                 options.push(((*option).into(), known(*field)?));
             }
         }
-        Some(Encap { to, id, options })
+        Some(Encap { to, id, ecn: 0, options })
     }
 
     /// A card forwards between its own ports only.
@@ -392,7 +399,7 @@ impl<'a> Unfold<'a> {
         while way.steps.last().is_some_and(|step| !step.has_effect()) {
             way.steps.pop();
         }
-        let problem = way.sent.problem.take().filter(|_| !way.steps.is_empty());
+        let problem = way.sent.problem.take();
         // OVS tells the sender even where the packet would be dropped afterwards.
         let ttl = way.pending.ttl;
         if ttl > 0 && problem.is_none() {
@@ -424,7 +431,20 @@ impl<'a> Unfold<'a> {
 }
 
 impl Pending {
+    /// A TTL that is counted down and written cannot be told from the packet's own.
+    fn mixes_ttl(&mut self, mixed: bool) {
+        if mixed {
+            self.problem.get_or_insert(Reason::Action("dec_ttl and another write to the TTL"));
+        }
+    }
+
+    fn dec_ttl(&mut self) {
+        self.mixes_ttl(self.headers.contains_key(&Field::NwTtl));
+        self.ttl = self.ttl.saturating_add(1);
+    }
+
     fn write(&mut self, field: Field, masked: Masked) {
+        self.mixes_ttl(field == Field::NwTtl && self.ttl > 0);
         let old = self.headers.entry(field).or_insert(Masked { value: 0, mask: 0 });
         *old =
             Masked { value: old.value & !masked.mask | masked.value, mask: old.mask | masked.mask };

@@ -6,6 +6,7 @@ use super::graph::{End, Micro, is_of_the_pipeline};
 use super::name::name;
 use super::state::Slot;
 use super::{ct, group, output};
+use crate::capabilities::Unproven;
 use crate::compile::ir::{OnUntagged, Step};
 use crate::compile::verdict::Reason;
 use crate::openflow::{Action, Field, Masked, Match, Resubmit, Subfield, TableId, VLAN_PRESENT};
@@ -31,7 +32,7 @@ impl<'a> Explorer<'a> {
             Action::Clone(actions) => self.on_a_copy(walk, actions, table, "clone"),
             Action::Ct(asked) => ct::track(self, walk, asked),
             Action::CtClear => done(walk, Micro::Untrack),
-            Action::Meter(_) if !self.input.capabilities.unproven => {
+            Action::Meter(_) if !self.input.capabilities.tries(Unproven::Meter) => {
                 Then::End(End::Ovs(Reason::Action("meter")))
             }
             Action::Meter(id) => done(walk, Micro::Meter(walk.bridge, *id)),
@@ -73,7 +74,17 @@ impl<'a> Explorer<'a> {
         if !actions.iter().all(|action| output::is_simple(self, walk, action)) {
             return Then::End(End::Ovs(Reason::Action(what)));
         }
-        let state = walk.state.clone();
+        self.copy(walk, actions, table)
+    }
+
+    /// Actions that need no table, on a copy; what is known afterwards is what was known before.
+    pub(super) fn copy(
+        &mut self,
+        walk: &mut Walk<'a>,
+        actions: &'a [Action],
+        table: TableId,
+    ) -> Then {
+        let (state, outer) = (walk.state.clone(), std::mem::replace(&mut walk.copies, true));
         walk.ops.push(Micro::Save);
         for action in actions {
             if let Then::End(end) = self.act(walk, action, table) {
@@ -81,7 +92,7 @@ impl<'a> Explorer<'a> {
             }
         }
         walk.ops.push(Micro::Restore);
-        walk.state = state;
+        (walk.state, walk.copies) = (state, outer);
         Then::Go
     }
 }

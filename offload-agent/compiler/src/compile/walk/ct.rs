@@ -13,6 +13,7 @@ use super::graph::{Edge, End, Micro, Recirculation};
 use super::reads::Reads;
 use super::state::{Slot, is_translated};
 use super::value::Bits;
+use crate::capabilities::Unproven;
 use crate::compile::ir::CtAsked;
 use crate::compile::verdict::Reason;
 use crate::openflow::{Ct, Field, Masked, Match, Zone};
@@ -24,7 +25,7 @@ const INVALID: u128 = 0x10;
 const TRACKED: u128 = 0x20;
 
 pub(super) fn track<'a>(explorer: &mut Explorer<'a>, walk: &mut Walk<'a>, ct: &'a Ct) -> Then {
-    if !explorer.input.capabilities.unproven {
+    if !explorer.input.capabilities.tries(Unproven::Ct) {
         return Then::End(End::Ovs(Reason::Action("ct")));
     }
     let asked = match asked(ct) {
@@ -53,6 +54,9 @@ fn problem(explorer: &Explorer<'_>, walk: &mut Walk<'_>, ct: &Ct) -> Option<Reas
     let recirculates = ct.table.is_some();
     if rewrites_the_tuple(walk) {
         return Some(Reason::Action("ct after a change of what it tracks"));
+    }
+    if walk.pushed_a_tag() {
+        return Some(Reason::Action("ct behind a pushed VLAN tag"));
     }
     if recirculates && (walk.sent || !walk.is_last()) {
         return Some(Reason::Action("ct with more to do"));

@@ -6,13 +6,13 @@ use std::rc::Rc;
 use super::conjunction;
 use super::graph::{Edge, End, Graph, Micro, NodeId, Tail, apply};
 use super::reads::{Excerpt, Reads};
-use super::state::State;
+use super::state::{Slot, State};
 use super::table::{Candidate, Table};
 use super::tie;
 use crate::compile::Input;
 use crate::compile::ir::RuleId;
 use crate::compile::verdict::Reason;
-use crate::openflow::{Action, Field, Match, OfPort, TableId};
+use crate::openflow::{Action, Field, Match, OfPort, TableId, VLAN_PRESENT};
 
 /// OVS gives up on a packet after so many tables (`MAX_RESUBMITS` is 4096); no sane pipeline has half of them.
 const MAX_TABLES: u16 = 500;
@@ -59,6 +59,8 @@ pub(super) struct Walk<'a> {
     depth: u16,
     /// A copy of the packet has left.
     pub(super) sent: bool,
+    /// This is a copy, after which the packet is as it was before.
+    pub(super) copies: bool,
 }
 
 /// What is left to do of one list of actions.
@@ -90,7 +92,7 @@ impl Lookup {
 impl<'a> Walk<'a> {
     fn new(bridge: u16, state: State) -> Walk<'a> {
         let (ops, rules, frames) = (Vec::new(), Vec::new(), Vec::new());
-        Walk { bridge, state, ops, rules, frames, tables: 0, depth: 0, sent: false }
+        Walk { bridge, state, ops, rules, frames, tables: 0, depth: 0, sent: false, copies: false }
     }
 
     /// The same packet at the start of the next tail.
@@ -120,6 +122,19 @@ impl<'a> Walk<'a> {
                 }
             }
         }
+    }
+
+    /// Whether there may be a tag behind the outer one.
+    pub(super) fn has_inner_tag(&mut self) -> bool {
+        let mut reads = Reads::default();
+        reads.slot(Slot::InnerTag, VLAN_PRESENT.into());
+        self.ops.push(Micro::Read(reads));
+        self.state.settled(Slot::InnerTag).value(VLAN_PRESENT.into()) != Some(0)
+    }
+
+    /// Whether a rule has put a tag in front of one; then nobody says whether tracking finds the IP header.
+    pub(super) fn pushed_a_tag(&mut self) -> bool {
+        self.state.wrote(Slot::InnerTag) && self.has_inner_tag()
     }
 
     /// Whether nothing that is left to do concerns the packet; then it is left out.

@@ -104,8 +104,8 @@ pub(in crate::compile) enum Micro {
     DecTtl,
     /// Sends the packet to a device.
     Output(PortRef),
-    /// Sends the packet through a tunnel, with what these fields hold.
-    Encap(PortRef, Vec<Field>),
+    /// Sends the packet through a tunnel, with what these fields hold and with these ECN bits.
+    Encap(PortRef, Vec<Field>, u8),
     /// Tracks a connection on the way.
     Commit(CtAsked),
     /// Forgets what tracking found.
@@ -219,7 +219,7 @@ const TCI: Slot = Slot::Field(Field::VlanTci);
 fn needed_by(op: &Micro, needs: &mut Reads) {
     match op {
         Micro::Output(_) => needs.field(Field::InPort, Field::InPort.full_mask()),
-        Micro::Encap(_, fields) => {
+        Micro::Encap(_, fields, _) => {
             needs.field(Field::InPort, Field::InPort.full_mask());
             fields.iter().for_each(|field| needs.field(*field, u128::MAX));
         }

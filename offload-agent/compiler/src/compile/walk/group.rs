@@ -1,9 +1,8 @@
 //! Groups. One choice is no choice: a group with one bucket, or a fast-failover group whose first bucket is alive, is its
 //! actions. A group of type all sends copies. To choose by hash is OVS's.
 
-use super::act::done;
 use super::explore::{Explorer, Then, Walk};
-use super::graph::{End, Micro};
+use super::graph::End;
 use crate::compile::verdict::Reason;
 use crate::openflow::{Bucket, Group, GroupId, GroupType, TableId};
 
@@ -60,15 +59,9 @@ fn every<'a>(
         if !simple {
             return Then::End(End::Ovs(Reason::Action("group of buckets that do more than send")));
         }
-        let state = walk.state.clone();
-        done(walk, Micro::Save);
-        for action in &bucket.actions {
-            if let Then::End(end) = explorer.act(walk, action, table) {
-                return Then::End(end);
-            }
+        if let Then::End(end) = explorer.copy(walk, &bucket.actions, table) {
+            return Then::End(end);
         }
-        done(walk, Micro::Restore);
-        walk.state = state;
     }
     Then::Go
 }

@@ -20,10 +20,12 @@ mod group;
 mod name;
 mod normal;
 mod output;
+mod question;
 pub(super) mod reads;
 pub(super) mod state;
 mod table;
 mod tie;
+mod tunnel;
 pub(super) mod value;
 
 pub(super) use explore::Explorer;

@@ -17,8 +17,9 @@ use super::act::exact;
 use super::explore::{Explorer, Then, Walk};
 use super::graph::{Edge, End, Micro, NodeId, Tail};
 use super::output::to_device;
+use super::question::ask;
 use super::reads::Reads;
-use super::value::Test;
+use crate::capabilities::Unproven;
 use crate::compile::ir::{OnUntagged, Step};
 use crate::compile::verdict::Reason;
 use crate::openflow::{Field, Masked, Match, OfPort, VLAN_PRESENT};
@@ -29,7 +30,7 @@ const VID: u128 = 0x0fff;
 const TAG: u16 = 0x8100;
 
 pub(super) fn forward<'a>(explorer: &mut Explorer<'a>, walk: &mut Walk<'a>) -> Then {
-    if !explorer.input.capabilities.unproven {
+    if !explorer.input.capabilities.tries(Unproven::Normal) {
         return Then::End(End::Ovs(Reason::Action("NORMAL")));
     }
     match learned(explorer, walk) {
@@ -41,6 +42,10 @@ pub(super) fn forward<'a>(explorer: &mut Explorer<'a>, walk: &mut Walk<'a>) -> T
 fn learned<'a>(explorer: &mut Explorer<'a>, walk: &mut Walk<'a>) -> Result<NodeId, &'static str> {
     if !walk.is_last() {
         return Err("NORMAL, and more");
+    }
+    // A tag that says nothing is taken off where it is the inner one.
+    if walk.has_inner_tag() {
+        return Err("NORMAL behind two VLAN tags");
     }
     let ports = explorer.input.bridge_ports(walk.bridge).ok_or("NORMAL without ports")?;
     if !ports.flood_vlans.is_empty() {
@@ -154,25 +159,11 @@ fn send<'a>(
         }
         _ => {}
     }
+    // Across a patch there is more to do.
     match to_device(explorer, &mut walk, to) {
-        Then::Go => walk.end(End::Done),
+        Then::Go => explorer.run(walk),
         Then::End(end) => walk.end(end),
     }
-}
-
-/// What is left to ask of the packet; `None` if the answer is no. What nobody knows takes nothing.
-fn ask(walk: &Walk<'_>, asked: &[(Field, Masked)], reads: &mut Reads) -> Option<Match> {
-    let mut takes = Match::any();
-    for (field, masked) in asked {
-        reads.test(&walk.state, *field, masked.mask);
-        match walk.state.test(*field, *masked) {
-            Test::Never | Test::Unknown => return None,
-            Test::If(parts) => {
-                parts.into_iter().for_each(|(field, rest)| takes.insert(field, rest))
-            }
-        }
-    }
-    Some(takes)
 }
 
 fn whole(mac: u64) -> Masked {

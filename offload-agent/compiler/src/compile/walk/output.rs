@@ -3,11 +3,12 @@
 use super::act::done;
 use super::explore::{Explorer, Lookup, Then, Walk};
 use super::graph::{End, Micro};
-use super::normal;
+use super::{normal, tunnel};
+use crate::capabilities::Unproven;
 use crate::compile::ir::PortRef;
 use crate::compile::verdict::Reason;
 use crate::openflow::{Action, Field, OfPort, Subfield, TableId};
-use crate::ports::{OuterByte, Port, PortKind, Tunnel, TunnelConfig, TunnelEnd, TunnelKind};
+use crate::ports::{Port, PortKind};
 
 /// `output:N` and the reserved ports.
 pub(super) fn to_port<'a>(explorer: &mut Explorer<'a>, walk: &mut Walk<'a>, port: OfPort) -> Then {
@@ -56,16 +57,13 @@ pub(super) fn to_device<'a>(
     let to = PortRef { bridge: walk.bridge, port: number };
     match &port.kind {
         PortKind::Patch { peer } => across(explorer, walk, number, peer),
-        PortKind::Tunnel(_) if !input.capabilities.unproven => {
+        PortKind::Tunnel(_) if !input.capabilities.tries(Unproven::Tunnel) => {
             let kind = "a tunnel";
             Then::End(End::Ovs(Reason::PortKind { port: port.name.clone(), kind }))
         }
-        PortKind::Tunnel(tunnel) => match tunnel_problem(port, tunnel) {
+        PortKind::Tunnel(tunnel) => match tunnel::problem(port, tunnel) {
             Some(reason) => Then::End(End::Ovs(reason)),
-            None => {
-                let fields = tunnel_fields(explorer, walk);
-                done_sending(walk, Micro::Encap(to, fields))
-            }
+            None => tunnel::encapsulate(explorer, walk, to),
         },
         _ => match problem(port) {
             Some(reason) => Then::End(End::Ovs(reason)),
@@ -74,16 +72,9 @@ pub(super) fn to_device<'a>(
     }
 }
 
-fn done_sending(walk: &mut Walk<'_>, op: Micro) -> Then {
+pub(super) fn done_sending(walk: &mut Walk<'_>, op: Micro) -> Then {
     walk.sent = true;
     done(walk, op)
-}
-
-/// What a packet into a tunnel takes from its fields.
-fn tunnel_fields(explorer: &Explorer<'_>, walk: &Walk<'_>) -> Vec<Field> {
-    let options = explorer.input.tunnel_options(walk.bridge);
-    let options = options.keys().map(|number| Field::TunMetadata(*number));
-    [Field::TunId, Field::TunSrc, Field::TunDst].into_iter().chain(options).collect()
 }
 
 /// Why no card can send to a port.
@@ -108,29 +99,6 @@ fn unfit(port: &Port) -> Option<&'static str> {
     }
 }
 
-/// Why TC cannot build the header of a tunnel.
-fn tunnel_problem(port: &Port, tunnel: &Tunnel) -> Option<Reason> {
-    let known = matches!(tunnel.kind, TunnelKind::Vxlan | TunnelKind::Geneve | TunnelKind::Gre);
-    let config = tunnel.config().ok();
-    let inherits = |config: &TunnelConfig| [config.ttl, config.tos].contains(&OuterByte::Inherit);
-    let kind = match &config {
-        _ if !known => "a tunnel of a kind that is not compiled",
-        _ if port.ifindex.is_none() => "a tunnel without a device",
-        None => "a tunnel with an option that cannot be read",
-        Some(config) if !config.unknown.is_empty() || !config.extensions.is_empty() => {
-            "a tunnel with options that are not compiled"
-        }
-        Some(config) if inherits(config) => "a tunnel that takes its TTL or TOS from the packet",
-        Some(TunnelConfig { remote: TunnelEnd::Addr(_), local, .. })
-            if *local != TunnelEnd::Flow =>
-        {
-            return None;
-        }
-        Some(_) => "a tunnel whose ends the flow decides",
-    };
-    Some(Reason::PortKind { port: port.name.clone(), kind })
-}
-
 /// The packet goes on in the bridge at the other end of a patch. If more is to be done in this one, that would be a copy.
 fn across<'a>(
     explorer: &mut Explorer<'a>,
@@ -142,7 +110,7 @@ fn across<'a>(
     if back {
         return Then::Go;
     }
-    if !explorer.input.capabilities.unproven {
+    if !explorer.input.capabilities.tries(Unproven::Patch) {
         return Then::End(End::Ovs(Reason::Action("output to a patch")));
     }
     let Some((bridge, port)) = explorer.input.ports.find(peer) else {

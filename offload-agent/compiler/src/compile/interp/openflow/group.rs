@@ -42,10 +42,12 @@ impl<'w> Walk<'w> {
         port.is_some_and(|port| port.link_up != Some(false))
     }
 
-    fn bucket(&mut self, state: &State<'w>, bucket: &'w Bucket) {
+    fn bucket(&mut self, state: &mut State<'w>, bucket: &'w Bucket) {
         let mut copy = State { depth: state.depth + 1, ..state.clone() };
         let actions: Vec<_> = bucket.actions.iter().collect();
+        let before = self.translations;
         self.list(&mut copy, &action_set::ordered(&actions));
+        self.after_a_copy(state, before);
     }
 }
 

@@ -4,7 +4,7 @@ use super::effects::Doubt;
 use super::flow::{Flow, Tag};
 use super::walk::{State, Walk};
 use crate::openflow::{Field, OfPort, VLAN_PRESENT};
-use crate::ports::{BridgePorts, Port, PriorityTags, VlanMode};
+use crate::ports::{BridgePorts, FdbKey, Port, PriorityTags, VlanMode};
 
 const DOT1Q: u16 = 0x8100;
 const VID: u16 = 0x0fff;
@@ -43,26 +43,28 @@ impl<'w> Walk<'w> {
             return;
         }
         let vlans = inside(port, came);
-        let learned = self.learn(bridge, state, number, vlans[0].vid);
-        let to_itself = state.flow.get(Field::EthDst) == state.flow.get(Field::EthSrc);
-        // The address is learned before it is looked up.
-        if !(learned && to_itself) {
-            self.forward(bridge, state, number, vlans);
-        }
+        // The address is learned before one is looked up.
+        self.learn(bridge, state, number, vlans[0].vid);
+        self.forward(bridge, state, number, vlans);
+    }
+
+    /// Where an address is, by what was known and by what was learned on the way.
+    fn find(&self, bridge: &BridgePorts, state: &State<'w>, vlan: u16, mac: u64) -> Option<OfPort> {
+        let learned = self.learned.get(&(state.bridge, FdbKey { vlan, mac })).copied();
+        learned.or_else(|| bridge.fdb.lookup(vlan, mac).map(|entry| entry.port))
     }
 
     /// `is_mac_learning_update_needed`: nothing is learned from group addresses, nor in VLANs that flood.
-    fn learn(&mut self, bridge: &BridgePorts, state: &State<'w>, port: OfPort, vlan: u16) -> bool {
+    fn learn(&mut self, bridge: &BridgePorts, state: &State<'w>, port: OfPort, vlan: u16) {
         let mac = mac(&state.flow, Field::EthSrc);
         if is_group(mac) || bridge.flood_vlans.contains(&vlan) {
-            return false;
+            return;
         }
-        let known = bridge.fdb.lookup(vlan, mac);
-        let new = known.is_none_or(|known| known.port != port && !known.is_static);
-        if new {
+        let is_static = bridge.fdb.lookup(vlan, mac).is_some_and(|known| known.is_static);
+        if !is_static && self.find(bridge, state, vlan, mac) != Some(port) {
             self.doubts.insert(Doubt::LearnsAddress);
+            self.learned.insert((state.bridge, FdbKey { vlan, mac }), port);
         }
-        new
     }
 
     fn forward(
@@ -75,10 +77,10 @@ impl<'w> Walk<'w> {
         let mac = mac(&state.flow, Field::EthDst);
         let known =
             Some(mac).filter(|mac| !is_group(*mac) && !bridge.flood_vlans.contains(&vlans[0].vid));
-        let learned = known.and_then(|mac| bridge.fdb.lookup(vlans[0].vid, mac));
+        let learned = known.and_then(|mac| self.find(bridge, state, vlans[0].vid, mac));
         let targets: Vec<OfPort> = match learned {
-            Some(entry) if entry.port == came_by => Vec::new(),
-            Some(entry) => vec![entry.port],
+            Some(port) if port == came_by => Vec::new(),
+            Some(port) => vec![port],
             None => {
                 let others = bridge.ports.iter().filter(|(port, _)| **port != came_by);
                 others.filter(|(_, port)| carries(port, vlans)).map(|(port, _)| *port).collect()

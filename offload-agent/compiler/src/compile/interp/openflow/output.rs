@@ -73,10 +73,11 @@ impl<'w> Walk<'w> {
     }
 
     /// Through a patch port into the other bridge; whatever happens there, the packet goes on here as it was.
-    fn cross(&mut self, state: &State<'w>, number: OfPort) {
+    fn cross(&mut self, state: &mut State<'w>, number: OfPort) {
         let Some((bridge, port)) = self.world.ports.patch_peer(state.bridge, number) else {
             return;
         };
+        let before = self.translations;
         let mut beyond = State {
             bridge,
             action_set: Vec::<&'w Action>::new(),
@@ -87,5 +88,6 @@ impl<'w> Walk<'w> {
         beyond.flow.enter_bridge(port);
         self.first_table(&mut beyond, TableId(0));
         self.finish(&mut beyond);
+        self.after_a_copy(state, before);
     }
 }

@@ -6,7 +6,7 @@ use super::effects::Doubt;
 use super::flow::Flow;
 use super::walk::{State, Walk};
 use crate::compile::interp::conntrack::{
-    Commit, Connection, NatAsked, Oracle, State as Relation, Tracking,
+    Commit, Connection, NatAsked, Oracle, State as Relation, Tracking, Translation,
 };
 use crate::compile::interp::l4::{Tuple, layers};
 use crate::compile::interp::rewrite;
@@ -41,6 +41,7 @@ impl<'w> Walk<'w> {
         let asked = self.question(state, ct, tuple);
         let found = self.world.conntrack.ask(&asked, before);
         rewrite::translate(&mut state.frame, found.translation);
+        self.translations += usize::from(found.translation != Translation::default());
         if let Some(table) = ct.table {
             let mut again = state.clone();
             again.table = table;

@@ -1,7 +1,7 @@
 //! A packet's way through the tables: look-ups and actions in the order in which OVS translates them
 //! (`do_xlate_actions` in `ofproto/ofproto-dpif-xlate.c`).
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::ControlFlow;
 
 use super::choice::Choices;
@@ -13,6 +13,7 @@ use crate::compile::interp::{Frame, State as Relation};
 use crate::openflow::{
     Action, BridgeName, Field, MeterId, OfPort, Resubmit, Subfield, TableId, VLAN_PRESENT,
 };
+use crate::ports::FdbKey;
 
 /// OVS stops after so many nested look-ups (`MAX_DEPTH`), and after so many look-ups in all (`MAX_RESUBMITS`).
 const MAX_DEPTH: usize = 64;
@@ -59,6 +60,10 @@ pub(super) struct Walk<'w> {
     hops: Vec<Hop<'w>>,
     pub(super) answers: Vec<Relation>,
     lookups: usize,
+    /// How often an address translation changed the packet.
+    pub(super) translations: usize,
+    /// Addresses that `NORMAL` has learned from this packet.
+    pub(super) learned: BTreeMap<(&'w BridgeName, FdbKey), OfPort>,
     /// Packets that start again behind connection tracking.
     pub(super) waiting: VecDeque<State<'w>>,
 }
@@ -73,6 +78,8 @@ impl<'w> Walk<'w> {
             hops: Vec::new(),
             answers: Vec::new(),
             lookups: 0,
+            translations: 0,
+            learned: BTreeMap::new(),
             waiting: VecDeque::new(),
         }
     }
@@ -208,12 +215,22 @@ impl<'w> Walk<'w> {
         self.lookup(state, to.table.unwrap_or(state.table), port);
     }
 
-    /// On a copy: nothing of it is seen afterwards, but for an `exit` (`clone_xlate_actions` does not take it back).
+    /// On a copy, which does what was put off until the end too: nothing of it is seen afterwards, but for an `exit`
+    /// (`clone_xlate_actions` does not take it back).
     fn on_a_copy(&mut self, state: &mut State<'w>, actions: &'w [Action]) {
-        let mut copy = State { action_set: Vec::new(), ..state.clone() };
+        let before = self.translations;
+        let mut copy = state.clone();
         self.list(&mut copy, &actions.iter().collect::<Vec<_>>());
         self.finish(&mut copy);
         state.exit = copy.exit;
+        self.after_a_copy(state, before);
+    }
+
+    /// The datapath may have done without a copy, and then a translation stays in the packet.
+    pub(super) fn after_a_copy(&self, state: &mut State<'w>, translations: usize) {
+        if self.translations > translations {
+            state.unclear = Some("what a translation of a copy leaves in the packet");
+        }
     }
 
     /// `check_pkt_larger`: the rest of the list and the action set run with the answer; the caller never sees it.

@@ -7,7 +7,9 @@ use std::rc::Rc;
 
 use super::{Here, split};
 use crate::capabilities::Capabilities;
-use crate::compile::ir::{Chain, Does, Effect, FlowerChain, FlowerEntry, Key, KeyField, Trail};
+use crate::compile::ir::{
+    Chain, Does, Effect, FlowerChain, FlowerEntry, Key, KeyField, Step, Trail,
+};
 use crate::compile::verdict::Reason;
 use crate::openflow::{Field, Match};
 
@@ -108,9 +110,17 @@ impl Wide {
     }
 }
 
+fn tracks(does: &Does) -> bool {
+    match does {
+        Does::Goto { through, .. } => through.is_some(),
+        Does::Steps(steps) => steps.iter().any(|step| matches!(step, Step::Track(_))),
+        Does::Ovs(_) => false,
+    }
+}
+
 /// The packets that can be tracked, by protocol, and the others.
 fn to_track(takes: &Match, does: &Does, tracked: bool) -> Vec<(Match, Does)> {
-    if tracked || !matches!(does, Does::Goto { through: Some(_), .. }) {
+    if tracked || !tracks(does) {
         return vec![(takes.clone(), does.clone())];
     }
     let mut kinds = Vec::new();

@@ -23,6 +23,8 @@ const DOT1Q: u128 = 0x8100;
 const TAG_TYPES: [u128; 2] = [DOT1Q, 0x88a8];
 /// OVS keeps track of so many tags (`FLOW_MAX_VLAN_HEADERS`).
 const MAX_TAGS: usize = 2;
+/// Behind more tags pedit takes a tag for the IP header.
+const TAGS_BEFORE_IP: usize = 1;
 /// Not a VLAN id for TC (`tcf_vlan_init`).
 const RESERVED_ID: u16 = 4095;
 const PRIORITIES: std::ops::RangeInclusive<u8> = 0..=7;
@@ -212,6 +214,9 @@ fn operations(tags: &Tags, steps: &[Step]) -> Result<Vec<Op>, Open> {
     let mut unsummed = false;
     for step in steps {
         if let Some(op) = done_as_is(step)? {
+            if has.len() > TAGS_BEFORE_IP && writes_ip(&op) {
+                return Err(Open::Never(Reason::EditBehindTags));
+            }
             unsummed |= !matches!(
                 op,
                 Op::Set(Field::EthSrc | Field::EthDst, _) | Op::Meter(..) | Op::Track(_)
@@ -229,6 +234,14 @@ fn operations(tags: &Tags, steps: &[Step]) -> Result<Vec<Op>, Open> {
         }
     }
     Ok(ops)
+}
+
+fn writes_ip(op: &Op) -> bool {
+    match op {
+        Op::Set(field, _) => is_ip(*field) || is_summed(*field),
+        Op::DecTtl(_) => true,
+        _ => false,
+    }
 }
 
 /// Steps that TC has an operation for, whatever the packet's tags are.
