@@ -69,7 +69,7 @@ pub enum Effect {
     /// They go on in another chain.
     Goto {
         /// Through connection tracking.
-        through: Option<CtStep>,
+        through: Vec<CtStep>,
         /// The chain's place among the port's.
         chain: usize,
     },
@@ -174,8 +174,10 @@ impl fmt::Display for Effect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Effect::Pass(reason) => write!(f, "pass: {reason}"),
-            Effect::Goto { through: None, chain } => write!(f, "goto {chain}"),
-            Effect::Goto { through: Some(ct), chain } => write!(f, "{ct},goto {chain}"),
+            Effect::Goto { through, chain } => {
+                through.iter().try_for_each(|ct| write!(f, "{ct},"))?;
+                write!(f, "goto {chain}")
+            }
             Effect::Act(ops) if ops.is_empty() => f.write_str("drop"),
             Effect::Act(ops) => {
                 let words: Vec<String> = ops.iter().map(Op::to_string).collect();

@@ -110,7 +110,7 @@ pub enum Does {
     /// They go on in another chain of the port.
     Goto {
         /// Through connection tracking.
-        through: Option<CtStep>,
+        through: Vec<CtStep>,
         /// The chain's place.
         chain: usize,
     },
@@ -361,8 +361,10 @@ impl fmt::Display for Does {
                 let words: Vec<String> = steps.iter().map(Step::to_string).collect();
                 f.write_str(&words.join(","))
             }
-            Does::Goto { through: None, chain } => write!(f, "goto {chain}"),
-            Does::Goto { through: Some(ct), chain } => write!(f, "{ct},goto {chain}"),
+            Does::Goto { through, chain } => {
+                through.iter().try_for_each(|ct| write!(f, "{ct},"))?;
+                write!(f, "goto {chain}")
+            }
         }
     }
 }

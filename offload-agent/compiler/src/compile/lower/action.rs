@@ -24,10 +24,8 @@ impl Context<'_> {
         match &entry.effect {
             Effect::Pass(_) => Some(self.pass()),
             Effect::Goto { through, chain } => {
-                let mut actions = Vec::new();
-                if let Some(asked) = through {
-                    actions.push(Action::Ct(ct::track(asked)));
-                }
+                let asked = through.iter().map(|asked| Action::Ct(ct::track(asked)));
+                let mut actions: Vec<Action> = asked.collect();
                 actions.push(Action::Gact(Gact::Goto(*self.numbers.get(*chain)?)));
                 Some(actions)
             }

@@ -77,11 +77,7 @@ impl Fronts<'_> {
     /// A way to packets that must not come back, behind the guards for those that would.
     fn guarded(&mut self, entry: &FlowerEntry, to: usize, entries: &mut Vec<FlowerEntry>) {
         let front = self.front(to);
-        let Some(last) = front.iter().rposition(|ahead| !ahead.safe) else {
-            entries.push(entry.clone());
-            return;
-        };
-        for ahead in &front[..=last] {
+        for ahead in &front {
             let Some(key) = entry.key.and(&ahead.key) else { continue };
             let everything = key == entry.key;
             let pass = || match &ahead.entry.effect {
@@ -120,10 +116,12 @@ impl Fronts<'_> {
             let key = entry.key.only(is_stable);
             let whole = key == entry.key;
             match entry.effect {
-                Effect::Pass(_) => front.push(Ahead { key, entry: entry.clone(), safe: false }),
+                Effect::Pass(_) => {
+                    put(&mut front, Ahead { key, entry: entry.clone(), safe: false })
+                }
                 Effect::Goto { chain: to, .. } => self.behind(entry, &key, to, whole, &mut front),
                 Effect::Act(_) if whole => {
-                    front.push(Ahead { key, entry: entry.clone(), safe: true });
+                    put(&mut front, Ahead { key, entry: entry.clone(), safe: true });
                 }
                 Effect::Act(_) => {}
             }
@@ -134,8 +132,7 @@ impl Fronts<'_> {
                 break;
             }
         }
-        let last = front.iter().rposition(|ahead| !ahead.safe);
-        front.truncate(last.map_or(0, |last| last + 1));
+        let front = needed(front);
         self.known.insert(at, front.clone());
         front
     }
@@ -152,13 +149,33 @@ impl Fronts<'_> {
             let Some(both) = key.and(&ahead.key) else { continue };
             // What is safe behind is safe here only for packets that certainly get there.
             if whole || !ahead.safe {
-                front.push(Ahead { key: both, ..ahead });
+                put(front, Ahead { key: both, ..ahead });
             }
         }
         if whole {
-            front.push(Ahead { key: key.clone(), entry: entry.clone(), safe: true });
+            put(front, Ahead { key: key.clone(), entry: entry.clone(), safe: true });
         }
     }
+}
+
+/// Puts one more at the end, unless all its packets are told already.
+fn put(front: &mut Front, ahead: Ahead) {
+    if !front.iter().any(|before| before.key.covers(&ahead.key)) {
+        front.push(ahead);
+    }
+}
+
+/// Leaves out what no guard stands behind, and what only keeps packets from guards that do not want them.
+fn needed(front: Front) -> Front {
+    let mut kept = Front::new();
+    for ahead in front.into_iter().rev() {
+        let guards = |behind: &Ahead| !behind.safe && behind.key.overlaps(&ahead.key);
+        if !ahead.safe || kept.iter().any(guards) {
+            kept.push(ahead);
+        }
+    }
+    kept.reverse();
+    kept
 }
 
 /// Whether packets of the entry must not come back.

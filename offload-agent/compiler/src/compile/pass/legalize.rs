@@ -89,7 +89,8 @@ impl Card<'_> {
                 self.key_problem(&entry.key).or_else(|| self.op_problem(&entry.key, ops))
             }
             Effect::Goto { through, .. } => {
-                self.key_problem(&entry.key).or_else(|| self.ct_problem(through.as_ref()))
+                let tracks = || through.iter().find_map(|ct| self.ct_problem(ct));
+                self.key_problem(&entry.key).or_else(tracks)
             }
             Effect::Pass(_) => None,
         };
@@ -170,7 +171,7 @@ impl Card<'_> {
             _ => None,
         });
         let tracks = ops.iter().find_map(|op| match op {
-            Op::Track(ct) => self.ct_problem(Some(ct)),
+            Op::Track(ct) => self.ct_problem(ct),
             _ => None,
         });
         let unproven =
@@ -178,9 +179,8 @@ impl Card<'_> {
         problem.map(|(_, what)| Reason::CardAction(what)).or(unproven).or(tracks).or(metered)
     }
 
-    fn ct_problem(&self, ct: Option<&CtStep>) -> Option<Reason> {
+    fn ct_problem(&self, ct: &CtStep) -> Option<Reason> {
         let can = self.capabilities;
-        let ct = ct?;
         let problem = match () {
             () if !can.ct => "track connections",
             () if ct.nat.is_some() && !can.nat => "translate addresses",

@@ -239,23 +239,28 @@ impl<'a> Unfold<'a> {
         let bound = if way.arrival.bound == Bound::Free { Bound::Free } else { Bound::All };
         let arrival = Arrival { bound, ..way.arrival };
         let chain = self.find(&way, start, &node.needs, arrival, Start::Node(id));
-        self.entry(way, Does::Goto { through: None, chain });
+        self.entry(way, Does::Goto { through: Vec::new(), chain });
     }
 
-    fn track(&mut self, way: Way, ct: &'a Recirculation) {
+    fn track(&mut self, mut way: Way, ct: &'a Recirculation) {
         if !self.input.capabilities.has_ct() {
             return self.entry(way, Does::Ovs(Reason::CardAction("track connections")));
         }
         let Some(through) = ct_step(&ct.asked, &way.state) else {
             return self.entry(way, Does::Ovs(Reason::Action("ct in a zone that is not known")));
         };
+        let Some(mut all) = tracked_before(std::mem::take(&mut way.steps)) else {
+            return self.entry(way, Does::Ovs(Reason::Action("ct with more done before it")));
+        };
+        let zone = through.zone;
+        all.push(through);
         let arrival = Arrival { tracked: true, bound: bound(way.arrival.bound, ct) };
         let mut next = way.clone();
-        next.state.tracked(&Bits::constant(through.zone.into()), 0, ct.asked.translates());
+        next.state.tracked(&Bits::constant(zone.into()), 0, ct.asked.translates());
         next.state.learn(&Match::any().with_masked(Field::IpFrag, 0, 3));
         let start = (std::ptr::from_ref(ct).addr(), true);
         let chain = self.find(&next, start, &ct.needs, arrival, Start::Ct(ct));
-        self.entry(way, Does::Goto { through: Some(through), chain });
+        self.entry(way, Does::Goto { through: all, chain });
     }
 
     /// The chain for these packets, made if there is none yet.
@@ -501,6 +506,15 @@ fn ct_step(asked: &CtAsked, state: &State) -> Option<CtStep> {
     };
     let CtAsked { commit, force, nat, mark, label, .. } = asked;
     Some(CtStep { zone, commit: *commit, force: *force, nat: *nat, mark: *mark, label: *label })
+}
+
+/// What was tracked on the way to a chain; `None` if more was done.
+fn tracked_before(steps: Vec<Step>) -> Option<Vec<CtStep>> {
+    let tracked = |step| match step {
+        Step::Track(ct) => Some(*ct),
+        _ => None,
+    };
+    steps.into_iter().map(tracked).collect()
 }
 
 /// Whose return to OVS a way through tracking bars.

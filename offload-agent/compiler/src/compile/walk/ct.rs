@@ -35,8 +35,11 @@ pub(super) fn track<'a>(explorer: &mut Explorer<'a>, walk: &mut Walk<'a>, ct: &'
     if let Some(reason) = problem(explorer, walk, ct) {
         return Then::End(End::Ovs(reason));
     }
-    let Some(table) = ct.table else { return done(walk, Micro::Commit(asked)) };
-    let bound = walk.state.translated || asked.commit;
+    let Some(table) = ct.table else {
+        walk.committed |= asked.commit;
+        return done(walk, Micro::Commit(asked));
+    };
+    let bound = walk.state.translated || walk.committed || asked.commit;
     let mut states = established(explorer, walk, &asked, table);
     if bound {
         for state in [NEW, INVALID] {
@@ -61,7 +64,7 @@ fn problem(explorer: &Explorer<'_>, walk: &mut Walk<'_>, ct: &Ct) -> Option<Reas
     if recirculates && (walk.sent || !walk.is_last()) {
         return Some(Reason::Action("ct with more to do"));
     }
-    let bound = walk.state.translated || ct.commit;
+    let bound = walk.state.translated || walk.committed || ct.commit;
     (recirculates && bound && explorer.has_helpers)
         .then_some(Reason::Action("ct where application helpers expect connections"))
 }
@@ -116,7 +119,7 @@ fn explored<'a>(
         Zone::Immediate(zone) => Bits::constant(zone.into()),
         Zone::From(part) => next.state.read(part),
     };
-    let bound = next.state.translated || asked.commit;
+    let bound = next.state.translated || next.committed || asked.commit;
     next.state.tracked(&zone, state, asked.translates());
     next.state.translated = bound || asked.nat.is_some() && state & ESTABLISHED != 0;
     // Fragments stay in OVS, see `split`.

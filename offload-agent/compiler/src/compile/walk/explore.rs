@@ -43,6 +43,7 @@ struct Place {
     /// What is left to do in the callers, by the address of the actions: they live as long as the ruleset.
     frames: Vec<(usize, TableId)>,
     translated: bool,
+    committed: bool,
     sent: bool,
     stack: u8,
 }
@@ -59,6 +60,8 @@ pub(super) struct Walk<'a> {
     depth: u16,
     /// A copy of the packet has left.
     pub(super) sent: bool,
+    /// A connection has been committed, which OVS would do once more.
+    pub(super) committed: bool,
     /// This is a copy, after which the packet is as it was before.
     pub(super) copies: bool,
 }
@@ -92,7 +95,18 @@ impl Lookup {
 impl<'a> Walk<'a> {
     fn new(bridge: u16, state: State) -> Walk<'a> {
         let (ops, rules, frames) = (Vec::new(), Vec::new(), Vec::new());
-        Walk { bridge, state, ops, rules, frames, tables: 0, depth: 0, sent: false, copies: false }
+        Walk {
+            bridge,
+            state,
+            ops,
+            rules,
+            frames,
+            tables: 0,
+            depth: 0,
+            sent: false,
+            committed: false,
+            copies: false,
+        }
     }
 
     /// The same packet at the start of the next tail.
@@ -396,6 +410,7 @@ fn place(walk: &Walk<'_>, at: &Lookup) -> Place {
         overrides: at.overrides.clone(),
         frames: frames.collect(),
         translated: walk.state.translated,
+        committed: walk.committed,
         sent: walk.sent,
         stack: walk.state.stack,
     }

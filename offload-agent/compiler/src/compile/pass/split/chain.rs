@@ -112,7 +112,7 @@ impl Wide {
 
 fn tracks(does: &Does) -> bool {
     match does {
-        Does::Goto { through, .. } => through.is_some(),
+        Does::Goto { through, .. } => !through.is_empty(),
         Does::Steps(steps) => steps.iter().any(|step| matches!(step, Step::Track(_))),
         Does::Ovs(_) => false,
     }
