@@ -1,12 +1,10 @@
 //! `hw-tests differential`: the compiler against Open vSwitch itself.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use flow_compiler::capabilities::Unproven;
 
 use crate::differential::{self, Limit, Options};
 use crate::sim::exit;
@@ -32,20 +30,6 @@ pub(crate) struct DifferentialArgs {
     /// A directory with rulesets of real systems, one directory each; may be given several times.
     #[arg(long, value_name = "DIR")]
     rulesets: Vec<PathBuf>,
-    /// Compile this part too, which waits for its proof (ct, meter, normal, patch, tunnel, write, all); may be given several
-    /// times.
-    #[arg(long, value_name = "PART", value_parser = parts)]
-    unproven: Vec<Parts>,
-}
-
-/// What one word stands for.
-type Parts = BTreeSet<Unproven>;
-
-fn parts(word: &str) -> Result<Parts, serde_json::Error> {
-    match word {
-        "all" => Ok(Unproven::ALL.into()),
-        one => serde_json::from_value(one.into()).map(|part| Parts::from([part])),
-    }
 }
 
 impl DifferentialArgs {
@@ -60,7 +44,6 @@ impl DifferentialArgs {
             packets: self.packets,
             save: self.save,
             rulesets: self.rulesets,
-            unproven: self.unproven.into_iter().flatten().collect(),
         };
         let same = differential::run(&options)?;
         Ok(if same { ExitCode::SUCCESS } else { ExitCode::from(exit::FAILED) })

@@ -1,10 +1,10 @@
 //! One ruleset and its packets: what OVS says, what our reading says, and whether they agree.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use flow_compiler::capabilities::{Capabilities, Unproven};
+use flow_compiler::capabilities::Capabilities;
 use flow_compiler::compile::interp::{
     self, Connection, Conntrack, Delivery, Doubt, Effects, Egress, Fate, Filters, Limit, Outcome,
     Parser, State, World,
@@ -40,23 +40,15 @@ pub(crate) struct Oracle {
 
 /// A ruleset as filters for one card.
 pub(crate) struct Compiled {
-    card: Card,
+    card: &'static str,
     plan: Plan,
 }
 
-/// What filters are compiled for.
-#[derive(Clone)]
-struct Card {
-    profile: &'static str,
-    unproven: BTreeSet<Unproven>,
-}
-
 impl Compiled {
-    fn of(scenario: &Scenario, card: &Card) -> anyhow::Result<Compiled> {
-        let unproven = card.unproven.clone();
-        let capabilities = Capabilities { unproven, ..Capabilities::profile(card.profile)? };
+    fn of(scenario: &Scenario, card: &'static str) -> anyhow::Result<Compiled> {
+        let capabilities = Capabilities::profile(card)?;
         let compiled = flow_compiler::compile(&scenario.ruleset, &scenario.ports, &capabilities);
-        Ok(Compiled { card: card.clone(), plan: compiled.plan })
+        Ok(Compiled { card, plan: compiled.plan })
     }
 }
 
@@ -65,8 +57,6 @@ impl Compiled {
 pub(crate) struct Tally {
     /// Where differences are kept.
     pub(crate) save: Option<std::path::PathBuf>,
-    /// What is compiled although it waits for its proof.
-    pub(crate) unproven: BTreeSet<Unproven>,
     pub(crate) pairs: u64,
     pub(crate) traced: u64,
     pub(crate) not_compared: BTreeMap<String, u64>,
@@ -221,8 +211,8 @@ pub(crate) fn scenario(
         return Ok(());
     };
     tally.rulesets += 1;
-    let profile = *chance.of(&Capabilities::PROFILES);
-    let compiled = Compiled::of(scenario, &Card { profile, unproven: tally.unproven.clone() })?;
+    let card = *chance.of(&Capabilities::PROFILES);
+    let compiled = Compiled::of(scenario, card)?;
     tally.filters += u64::try_from(compiled.plan.filters.len())?;
     for _ in 0..packets {
         let arrival = packets::arrival(chance, &scenario.ruleset, &scenario.ports);
@@ -297,7 +287,7 @@ fn pair(
     without_helpers(&mut world.conntrack);
     for vlan_limit in [VLAN_LIMIT, 2] {
         if against_filters(compiled, scenario, arrival, &world, tally).is_some() {
-            let smaller = smaller(&compiled.card, scenario, arrival, &world)?;
+            let smaller = smaller(compiled.card, scenario, arrival, &world)?;
             tally.differ("FILTERS", &smaller);
         }
         world.vlan_limit = vlan_limit;
@@ -308,7 +298,7 @@ fn pair(
 
 /// The difference with as few rules as show it.
 fn smaller(
-    card: &Card,
+    card: &'static str,
     scenario: &Scenario,
     arrival: &Arrival,
     world: &World<'_>,
@@ -413,7 +403,7 @@ fn against_filters(
         if !followed.fate.agrees(&expected) {
             let mut said = format!(
                 "expected {expected:?}\nfilters on {} {parser:?}: {:?}\n",
-                compiled.card.profile, followed.fate
+                compiled.card, followed.fate
             );
             for hit in &followed.hits {
                 let filter = compiled

@@ -22,10 +22,7 @@ mod topology;
 mod trace;
 mod unixctl;
 
-use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
-
-use flow_compiler::capabilities::Unproven;
 
 use chance::Chance;
 use generate::Scenario;
@@ -49,8 +46,6 @@ pub struct Options {
     pub save: std::path::PathBuf,
     /// Directories with rulesets of real systems.
     pub rulesets: Vec<std::path::PathBuf>,
-    /// What is compiled although it waits for its proof.
-    pub unproven: BTreeSet<Unproven>,
 }
 
 /// When to stop.
@@ -66,11 +61,7 @@ pub enum Limit {
 pub fn run(options: &Options) -> anyhow::Result<bool> {
     let started = Instant::now();
     let ports = topology::topology();
-    let mut tally = Tally {
-        save: Some(options.save.clone()),
-        unproven: options.unproven.clone(),
-        ..Tally::default()
-    };
+    let mut tally = Tally { save: Some(options.save.clone()), ..Tally::default() };
     real(options, &mut tally)?;
     let mut oracle = Oracle::start(&ports, &topology::options())?;
     let mut seed = options.seed;

@@ -54,9 +54,6 @@ pub struct Capabilities {
     pub nat: bool,
     /// `action tunnel_key`, and the `enc_*` keys.
     pub tunnels: bool,
-    /// What to compile although it has not yet been held to OVS without a difference. A wrong filter is worse than none,
-    /// so no profile names anything here.
-    pub unproven: BTreeSet<Unproven>,
     /// `action police` as one of several actions.
     pub meters: bool,
     /// The most chains it has; 1 is a card that takes chain 0 only.
@@ -67,36 +64,6 @@ pub struct Capabilities {
     pub max_prios: u16,
     /// How many VLAN tags OVS looks through (`other_config:vlan-limit`, 1 when not set); `None` when not known.
     pub vlan_limit: Option<u8>,
-}
-
-/// A part of the compiler that waits for its proof.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Unproven {
-    /// Connection tracking.
-    Ct,
-    /// Meters.
-    Meter,
-    /// `NORMAL`.
-    Normal,
-    /// Patches to another bridge.
-    Patch,
-    /// Tunnels, both ways.
-    Tunnel,
-    /// Headers, other than the VLAN tag, that are rewritten.
-    Write,
-}
-
-impl Unproven {
-    /// All of them.
-    pub const ALL: [Unproven; 6] = [
-        Unproven::Ct,
-        Unproven::Meter,
-        Unproven::Normal,
-        Unproven::Patch,
-        Unproven::Tunnel,
-        Unproven::Write,
-    ];
 }
 
 /// Where filters run.
@@ -171,7 +138,6 @@ impl Capabilities {
             ct: true,
             nat: true,
             tunnels: true,
-            unproven: BTreeSet::new(),
             meters: true,
             max_chains: KERNEL_CHAINS,
             max_tables: usize::MAX,
@@ -251,11 +217,6 @@ impl Capabilities {
     /// Whether a filter may lead to another chain.
     pub fn has_chains(&self) -> bool {
         self.max_chains > 1
-    }
-
-    /// Whether something is compiled that waits for its proof.
-    pub fn tries(&self, part: Unproven) -> bool {
-        self.unproven.contains(&part)
     }
 
     /// Whether a packet can be tracked and be looked at again.

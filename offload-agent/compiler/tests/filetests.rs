@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use flow_compiler::capabilities::{Capabilities, Unproven};
+use flow_compiler::capabilities::Capabilities;
 use flow_compiler::compile::{Input, Stage, back, compile, front};
 use flow_compiler::openflow::Ruleset;
 use flow_compiler::openflow::text::{Names, parse_rules};
@@ -78,7 +78,6 @@ fn run(input: &str) -> String {
 
 fn card(settings: &BTreeMap<&str, &str>) -> Capabilities {
     let mut card = Capabilities::profile(settings.get("card").unwrap_or(&"nicsim")).unwrap();
-    card.unproven = Unproven::ALL.into();
     if let Some(limit) = settings.get("limit") {
         card.vlan_limit = limit.parse().ok();
     }

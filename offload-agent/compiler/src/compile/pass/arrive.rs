@@ -9,7 +9,6 @@ use std::net::IpAddr;
 
 use super::reach;
 use super::unfold::{Root, unfold};
-use crate::capabilities::Unproven;
 use crate::compile::Input;
 use crate::compile::ir::{Ingress, Program, RuleId, Settled, both};
 use crate::compile::verdict::Reason;
@@ -167,7 +166,6 @@ fn unfit(port: &Port, bridge: &BridgeName, input: &Input<'_>) -> Option<&'static
     match &port.kind {
         PortKind::Internal => Some("is an internal port"),
         PortKind::Patch { .. } => Some("is a patch port"),
-        PortKind::Tunnel(_) if !input.capabilities.tries(Unproven::Tunnel) => Some("is a tunnel"),
         PortKind::Tunnel(tunnel) => unfit_tunnel(port, tunnel),
         PortKind::Other(_) => Some("is of a type without TC"),
         PortKind::System if port.bond.is_some() => Some("is a member of a bond"),

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::capabilities::{Capabilities, Unproven};
+use crate::capabilities::Capabilities;
 use crate::compile::Input;
 use crate::compile::ir::{
     CtStep, Effect, FlowerEntry, FlowerProgram, Ingress, Key, KeyField, LLC, Op, PortRef,
@@ -174,9 +174,7 @@ impl Card<'_> {
             Op::Track(ct) => self.ct_problem(ct),
             _ => None,
         });
-        let unproven =
-            (writes && !can.tries(Unproven::Write)).then_some(Reason::Action("set_field"));
-        problem.map(|(_, what)| Reason::CardAction(what)).or(unproven).or(tracks).or(metered)
+        problem.map(|(_, what)| Reason::CardAction(what)).or(tracks).or(metered)
     }
 
     fn ct_problem(&self, ct: &CtStep) -> Option<Reason> {

@@ -6,7 +6,6 @@ use super::graph::{End, Micro, is_of_the_pipeline};
 use super::name::name;
 use super::state::Slot;
 use super::{ct, group, output};
-use crate::capabilities::Unproven;
 use crate::compile::ir::{OnUntagged, Step};
 use crate::compile::verdict::Reason;
 use crate::openflow::{Action, Field, Masked, Match, Resubmit, Subfield, TableId, VLAN_PRESENT};
@@ -32,9 +31,6 @@ impl<'a> Explorer<'a> {
             Action::Clone(actions) => self.on_a_copy(walk, actions, table, "clone"),
             Action::Ct(asked) => ct::track(self, walk, asked),
             Action::CtClear => done(walk, Micro::Untrack),
-            Action::Meter(_) if !self.input.capabilities.tries(Unproven::Meter) => {
-                Then::End(End::Ovs(Reason::Action("meter")))
-            }
             Action::Meter(id) => done(walk, Micro::Meter(walk.bridge, *id)),
             Action::Exit => {
                 walk.stop();

@@ -13,7 +13,6 @@ use super::graph::{Edge, End, Micro, Recirculation};
 use super::reads::Reads;
 use super::state::{Slot, is_translated};
 use super::value::Bits;
-use crate::capabilities::Unproven;
 use crate::compile::ir::CtAsked;
 use crate::compile::verdict::Reason;
 use crate::openflow::{Ct, Field, Masked, Match, Zone};
@@ -25,9 +24,6 @@ const INVALID: u128 = 0x10;
 const TRACKED: u128 = 0x20;
 
 pub(super) fn track<'a>(explorer: &mut Explorer<'a>, walk: &mut Walk<'a>, ct: &'a Ct) -> Then {
-    if !explorer.input.capabilities.tries(Unproven::Ct) {
-        return Then::End(End::Ovs(Reason::Action("ct")));
-    }
     let asked = match asked(ct) {
         Ok(asked) => asked,
         Err(reason) => return Then::End(End::Ovs(reason)),

@@ -4,7 +4,6 @@ use super::act::done;
 use super::explore::{Explorer, Lookup, Then, Walk};
 use super::graph::{End, Micro};
 use super::{normal, tunnel};
-use crate::capabilities::Unproven;
 use crate::compile::ir::PortRef;
 use crate::compile::verdict::Reason;
 use crate::openflow::{Action, Field, OfPort, Subfield, TableId};
@@ -57,10 +56,6 @@ pub(super) fn to_device<'a>(
     let to = PortRef { bridge: walk.bridge, port: number };
     match &port.kind {
         PortKind::Patch { peer } => across(explorer, walk, number, peer),
-        PortKind::Tunnel(_) if !input.capabilities.tries(Unproven::Tunnel) => {
-            let kind = "a tunnel";
-            Then::End(End::Ovs(Reason::PortKind { port: port.name.clone(), kind }))
-        }
         PortKind::Tunnel(tunnel) => match tunnel::problem(port, tunnel) {
             Some(reason) => Then::End(End::Ovs(reason)),
             None => tunnel::encapsulate(explorer, walk, to),
@@ -109,9 +104,6 @@ fn across<'a>(
     let back = super::act::exact(walk, Field::InPort) == Some(number.0.into());
     if back {
         return Then::Go;
-    }
-    if !explorer.input.capabilities.tries(Unproven::Patch) {
-        return Then::End(End::Ovs(Reason::Action("output to a patch")));
     }
     let Some((bridge, port)) = explorer.input.ports.find(peer) else {
         return Then::End(End::Ovs(Reason::Action("output to a patch without another end")));
