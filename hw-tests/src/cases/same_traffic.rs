@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use flow_compiler::capabilities::Capabilities;
-use flow_compiler::compile::ir::Ingress;
+use flow_compiler::compile::ir::{Ingress, overlaps};
 use flow_compiler::openflow::{Action, BridgeName, BridgeRules, OfPort, Rule, Ruleset};
 use flow_compiler::plan::Plan;
 use flow_compiler::ports::{
@@ -34,6 +34,8 @@ const BRIDGE: &str = "br-int";
 /// So many rules of a ruleset may be refused by OVS.
 const MOST_REFUSED: usize = 12;
 const RULESETS: u64 = 50;
+/// In every run; all of them with `LINERATE_LONG=1`.
+const FEW_RULESETS: u64 = 10;
 const PACKETS: u16 = 16;
 /// Ports 1 to 3 are VFs, 4 is the wire: the numbers that random rulesets use most.
 const VFS: u16 = 3;
@@ -48,16 +50,11 @@ const LONGEST: Duration = Duration::from_secs(20);
 type Seen = BTreeMap<u16, Vec<(u16, Vec<u8>)>>;
 
 fn random_rulesets(ctx: &mut Ctx) -> anyhow::Result<()> {
-    if !ctx.long {
-        return Err(ctx.skip(
-            "the generator makes rules of one priority that overlap, which OpenFlow leaves open: \
-             a ruleset may answer differently twice. LINERATE_LONG=1 runs it",
-        ));
-    }
+    let rulesets = if ctx.long { RULESETS } else { FEW_RULESETS };
     let node = Node::up(ctx)?;
     let mut kernel = Kernel::open()?;
     let (mut in_hardware, mut filters, mut arrived) = (0, 0, 0);
-    for seed in FIRST_SEED..FIRST_SEED + RULESETS {
+    for seed in FIRST_SEED..FIRST_SEED + rulesets {
         let mut chance = Chance::from_seed(seed);
         let ruleset = forwardable(mixed::ruleset(&mut chance)?);
         let ruleset = node.load(ruleset).with_context(|| format!("seed {seed}"))?;
@@ -80,7 +77,7 @@ fn random_rulesets(ctx: &mut Ctx) -> anyhow::Result<()> {
     ensure!(arrived > 0, "no packet arrived with any ruleset: the test sees nothing");
     ensure!(in_hardware > 0, "the card forwarded no packet of any ruleset");
     println!(
-        "{RULESETS} rulesets, {filters} filters, {arrived} packets arrived; {in_hardware} rulesets had packets in hardware"
+        "{rulesets} rulesets, {filters} filters, {arrived} packets arrived; {in_hardware} rulesets had packets in hardware"
     );
     Ok(())
 }
@@ -211,8 +208,24 @@ impl Node {
 fn forwardable(ruleset: Ruleset) -> Ruleset {
     let bridge = BridgeName::from(BRIDGE);
     let rules = ruleset.bridges.get(&bridge).map(|rules| rules.rules.clone()).unwrap_or_default();
-    let kept: BridgeRules = rules.into_values().filter(is_forwardable).collect();
+    let kept = rules.into_values().filter(is_forwardable);
+    let kept: BridgeRules = without_ties(kept).into_iter().collect();
     Ruleset { bridges: BTreeMap::from([(bridge, kept)]) }
+}
+
+/// Which of two rules of one priority takes a packet of both, OpenFlow leaves open, and OVS may answer differently twice.
+fn without_ties(rules: impl Iterator<Item = Rule>) -> Vec<Rule> {
+    let mut kept: Vec<Rule> = Vec::new();
+    for rule in rules {
+        let ties = |other: &Rule| {
+            (other.table, other.priority) == (rule.table, rule.priority)
+                && overlaps(&other.match_, &rule.match_)
+        };
+        if !kept.iter().any(ties) {
+            kept.push(rule);
+        }
+    }
+    kept
 }
 
 fn is_forwardable(rule: &Rule) -> bool {

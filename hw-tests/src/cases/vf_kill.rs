@@ -119,11 +119,11 @@ fn rescue(site: &Site, pod: Netns, rescuer: Rescuer) -> anyhow::Result<()> {
     match rescuer {
         Rescuer::Del => {
             site.plugin.done("DEL")?;
-            site.ensure_empty(&pod)
+            pod.ensure_empty()
         }
         Rescuer::Gc => {
             site.plugin.done("GC")?;
-            site.ensure_empty(&pod)
+            pod.ensure_empty()
         }
         Rescuer::DelWithoutPod => {
             drop(pod);
@@ -144,7 +144,7 @@ fn then_an_agent(ctx: &Ctx, site: &Site) -> anyhow::Result<()> {
         let ended = site.plugin.hurt(trial.verb, trial.mishap, at)?;
         let told = || format!("{} at {at}: {ended:?}, then an agent", trial.verb);
         site.agent_gives_back(ctx).with_context(told)?;
-        site.ensure_empty(&pod).with_context(told)?;
+        pod.ensure_empty().with_context(told)?;
         drop(pod);
         site.ensure_is(&before).with_context(told)?;
     }
@@ -172,7 +172,7 @@ fn a_call_fails(ctx: &mut Ctx) -> anyhow::Result<()> {
             if !cleaned_up {
                 site.plugin.done("DEL")?;
             }
-            site.ensure_empty(&pod)
+            pod.ensure_empty()
         })?;
     }
     Ok(())

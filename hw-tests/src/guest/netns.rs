@@ -5,8 +5,9 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::thread;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, ensure};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use switchdev::link::Links;
 
 use super::tool::{run, undo};
 
@@ -42,6 +43,19 @@ impl Netns {
     /// Runs `ip` in it, with these arguments.
     pub fn ip(&self, arguments: &str) -> anyhow::Result<String> {
         run(&format!("ip -n {} {arguments}", self.name))
+    }
+
+    /// The pod has given back all it got: the namespace has what the kernel puts into every new one (devices of tunnel
+    /// modules among it), and nothing else. A namespace that goes would bring a VF home by itself.
+    pub fn ensure_empty(&self) -> anyhow::Result<()> {
+        let (links, fresh) = (self.links()?, Netns::new("fresh")?.links()?);
+        ensure!(links == fresh, "the pod still has {links:?}, and a new one has {fresh:?}");
+        Ok(())
+    }
+
+    fn links(&self) -> anyhow::Result<Vec<String>> {
+        let links = self.enter(|| Ok(Links::open()?.all()?))?;
+        Ok(links.into_iter().map(|link| link.name).collect())
     }
 
     /// Calls a function in it. Sockets that the function opens stay in it.

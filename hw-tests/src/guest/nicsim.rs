@@ -119,6 +119,21 @@ pub fn wait_for_link(name: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Waits until a link that is up has carrier: a driver may tell of it much later.
+pub fn wait_for_carrier(name: &str) -> anyhow::Result<()> {
+    let carrier = Path::new("/sys/class/net").join(name).join("carrier");
+    let until = Instant::now() + APPEAR_LIMIT;
+    while read(&carrier).ok().as_deref() != Some("1") {
+        ensure!(
+            Instant::now() < until,
+            "{name} has no carrier within {} s",
+            APPEAR_LIMIT.as_secs()
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
 /// Gives the PF to nicsim, whoever has it now.
 pub fn bind() -> anyhow::Result<()> {
     let device = Path::new("/sys/bus/pci/devices").join(PF);

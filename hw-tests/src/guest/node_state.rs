@@ -179,9 +179,22 @@ fn is_volatile(key: &str) -> bool {
     VOLATILE.contains(&key) || key.ends_with("_timer")
 }
 
+/// Whether the queue of a link is the kernel's own business: a link that is down has none yet, or the one that it was given by default
+/// when it was up last; the next time it gets that one in either case, and nobody can take it away again.
+fn is_idle_link(link: &serde_json::Map<String, Value>) -> bool {
+    const BY_DEFAULT: [&str; 2] = ["noop", "fq_codel"];
+    let up = |flag: &Value| flag.as_str() == Some("UP");
+    let down =
+        link.get("flags").and_then(Value::as_array).is_some_and(|flags| !flags.iter().any(up));
+    down && link.get("qdisc").and_then(Value::as_str).is_some_and(|kind| BY_DEFAULT.contains(&kind))
+}
+
 fn steady(value: Value) -> Value {
     match value {
-        Value::Object(map) => {
+        Value::Object(mut map) => {
+            if is_idle_link(&map) {
+                map.remove("qdisc");
+            }
             let kept = map.into_iter().filter(|(key, _)| !is_volatile(key));
             Value::Object(kept.map(|(key, value)| (key, steady(value))).collect())
         }

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use anyhow::ensure;
 use serde_json::json;
 use switchdev::ledger::{DEFAULT_DIR, Ledger};
-use switchdev::link::Links;
 
 use super::plugin::Plugin;
 use crate::cases::Ctx;
@@ -83,14 +82,6 @@ impl Site {
 
     pub(super) fn pod(&self) -> anyhow::Result<Netns> {
         Netns::new(POD)
-    }
-
-    /// The VF is out of the pod: a namespace that goes would bring it home by itself.
-    pub(super) fn ensure_empty(&self, pod: &Netns) -> anyhow::Result<()> {
-        let links = pod.enter(|| Ok(Links::open()?.all()?))?;
-        let names: Vec<String> = links.into_iter().map(|link| link.name).collect();
-        ensure!(names == ["lo"], "the pod still has {names:?}");
-        Ok(())
     }
 
     /// Starts an agent that mirrors no bridge, and ends it when the ledger is empty.

@@ -102,7 +102,9 @@ impl Site {
         let (card, vf) = igb_vf("igbvf")?;
         let net = igb("virtfn1/net");
         let name = std::fs::read_dir(&net)?.next().context("the VF has no netdev")??;
-        use_on_host(&name.file_name().to_string_lossy())?;
+        let name = name.file_name().to_string_lossy().into_owned();
+        use_on_host(&name)?;
+        nicsim::wait_for_carrier(&name)?;
         Self::new("igb", vf, igb_wish()?, card)
     }
 
@@ -283,8 +285,9 @@ fn igb_vf(driver: &str) -> anyhow::Result<(Card, PciAddress)> {
     let card = Card::Igb;
     let link = std::fs::read_link(igb("virtfn1"))?;
     let vf: PciAddress = link.file_name().context("a VF's address")?.to_string_lossy().parse()?;
-    let pf = std::fs::read_dir(igb("net"))?.next().context("the igb PF has no netdev")??;
-    run(&format!("ip link set {} up", pf.file_name().to_string_lossy()))?;
+    let pf = crate::guest::igb::netdev()?;
+    run(&format!("ip link set {pf} up"))?;
+    nicsim::wait_for_carrier(&pf)?;
     let only = switchdev::driver::Binding::Only(driver.to_owned());
     switchdev::driver::bind(&Sysfs::default(), vf, &only)?;
     Ok((card, vf))
