@@ -13,7 +13,7 @@ const ENOUGH: usize = 200;
 /// Fewer than any makes.
 const TOO_FEW: usize = 10;
 /// Every so manieth call in the short form: no divisor of how often anything repeats. In memory the library's own tests try them all.
-const STRIDE: usize = 13;
+const STRIDE: usize = 31;
 
 /// Who comes after a program that was killed.
 #[derive(Clone, Copy, Debug)]
