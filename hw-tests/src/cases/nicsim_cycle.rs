@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use switchdev::devlink::{Devlink, EswitchChange, Handle};
@@ -90,6 +90,8 @@ const TELL_EVERY: u32 = 20;
 /// Between the rounds of a stream: this is about races, not about load. A packet costs the debug kernel about ten times as much.
 const PAUSE: Duration = Duration::from_millis(2);
 const PAUSE_DEBUG: Duration = Duration::from_millis(25);
+/// A stream that has sent nothing by then never will.
+const FIRST_PACKET_LIMIT: Duration = Duration::from_secs(30);
 
 fn cycles(ctx: &Ctx, usual: u32, debug: u32) -> u32 {
     if ctx.kernel == Flavour::Debug { debug } else { usual }
@@ -263,11 +265,13 @@ fn pump(link: &str, pause: Duration, frames: &[Vec<u8>], over: &AtomicBool, sent
     }
 }
 
+/// Each stream has sent something, or does so soon: its thread may not have had its turn yet.
 fn all_sent(streams: &[Stream]) -> anyhow::Result<()> {
-    ensure!(
-        streams.iter().all(|stream| stream.sent.load(Ordering::Relaxed) > 0),
-        "a stream never sent anything, so this proved nothing"
-    );
+    let until = Instant::now() + FIRST_PACKET_LIMIT;
+    while !streams.iter().all(|stream| stream.sent.load(Ordering::Relaxed) > 0) {
+        ensure!(Instant::now() < until, "a stream never sent anything, so this proved nothing");
+        thread::sleep(PAUSE);
+    }
     Ok(())
 }
 
