@@ -9,6 +9,7 @@ mod database;
 mod node;
 mod split;
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -69,6 +70,18 @@ impl Figures {
         }
         text
     }
+}
+
+/// How a runtime calls the plugin for one pod.
+fn environment(verb: &str) -> BTreeMap<&'static str, &str> {
+    BTreeMap::from([
+        ("CNI_COMMAND", verb),
+        ("CNI_CONTAINERID", "c1"),
+        ("CNI_IFNAME", "net1"),
+        ("CNI_NETNS", "/run/netns/pod"),
+        ("CNI_PATH", "/usr/lib/cni"),
+        ("CNI_ARGS", "K8S_POD_NAMESPACE=default;K8S_POD_NAME=web"),
+    ])
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::compile::ir::KeyField;
+use crate::compile::verdict::Reason;
 
 /// What a card and its driver can take.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +57,9 @@ pub struct Capabilities {
     pub tunnels: bool,
     /// `action police` as one of several actions.
     pub meters: bool,
+    /// What may be compiled although a filter is not quite what OVS does. A wrong filter is worse than none, so no profile
+    /// names anything here.
+    pub tolerates: BTreeSet<Inexact>,
     /// The most chains it has; 1 is a card that takes chain 0 only.
     pub max_chains: u32,
     /// The most (chain, prio) pairs it has, all ports together.
@@ -64,6 +68,16 @@ pub struct Capabilities {
     pub max_prios: u16,
     /// How many VLAN tags OVS looks through (`other_config:vlan-limit`, 1 when not set); `None` when not known.
     pub vlan_limit: Option<u8>,
+}
+
+/// What a filter can only do almost as OVS does it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Inexact {
+    /// Meters: what passes the filter and what passes OVS is counted apart, and each gets the whole rate.
+    Meter,
+    /// `NORMAL`: an address that moved is known to us up to a second after OVS.
+    Normal,
 }
 
 /// Where filters run.
@@ -139,6 +153,7 @@ impl Capabilities {
             nat: true,
             tunnels: true,
             meters: true,
+            tolerates: BTreeSet::new(),
             max_chains: KERNEL_CHAINS,
             max_tables: usize::MAX,
             max_prios: u16::MAX,
@@ -217,6 +232,16 @@ impl Capabilities {
     /// Whether a filter may lead to another chain.
     pub fn has_chains(&self) -> bool {
         self.max_chains > 1
+    }
+
+    /// The same, for whoever takes all of that.
+    pub fn tolerant(self) -> Capabilities {
+        Capabilities { tolerates: [Inexact::Meter, Inexact::Normal].into(), ..self }
+    }
+
+    /// Why something is left to OVS that a filter could only do almost.
+    pub(crate) fn refuses(&self, what: Inexact) -> Option<Reason> {
+        (!self.tolerates.contains(&what)).then_some(Reason::Inexact(what))
     }
 
     /// Whether a packet can be tracked and be looked at again.

@@ -77,7 +77,8 @@ fn run(input: &str) -> String {
 }
 
 fn card(settings: &BTreeMap<&str, &str>) -> Capabilities {
-    let mut card = Capabilities::profile(settings.get("card").unwrap_or(&"nicsim")).unwrap();
+    let mut card =
+        Capabilities::profile(settings.get("card").unwrap_or(&"nicsim")).unwrap().tolerant();
     if let Some(limit) = settings.get("limit") {
         card.vlan_limit = limit.parse().ok();
     }

@@ -3,7 +3,6 @@
 //! The VF is one in memory, an address comes from nowhere, and the OVSDB server is [`database`]. The ledger is in memory, too. What is left
 //! is ours: to start, read the configuration, plan, keep the ledger, speak OVSDB, answer, exit.
 
-use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -24,7 +23,7 @@ use switchdev::ledger::{Holder, Record};
 use switchdev::phys_port::VfIndex;
 use switchdev::{Mac, Sysfs};
 
-use super::{Figures, Line, TURNS, database};
+use super::{Figures, Line, TURNS, database, environment};
 
 const VF: &str = "0000:01:10.0";
 const MAC: Mac = Mac([2, 0, 0, 0, 0, 9]);
@@ -76,14 +75,7 @@ fn conf(dir: &Path) -> Value {
 /// # Errors
 /// As the plugin's.
 pub fn call(verb: &str, dir: &Path) -> anyhow::Result<()> {
-    let variables = BTreeMap::from([
-        ("CNI_COMMAND", verb),
-        ("CNI_CONTAINERID", "c1"),
-        ("CNI_IFNAME", "net1"),
-        ("CNI_NETNS", "/run/netns/pod"),
-        ("CNI_PATH", "/usr/lib/cni"),
-        ("CNI_ARGS", "K8S_POD_NAMESPACE=default;K8S_POD_NAME=web"),
-    ]);
+    let variables = environment(verb);
     let call = Call::read(|name| variables.get(name).map(|value| (*value).to_owned()))?;
     let mut stdin = Vec::new();
     std::io::stdin().read_to_end(&mut stdin)?;

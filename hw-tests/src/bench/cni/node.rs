@@ -16,7 +16,7 @@ use sriov_cni::verbs::{Machine, answer};
 use switchdev::ledger::{DEFAULT_DIR, Ledger, Phase};
 
 use super::split::{self, Times};
-use super::{Figures, Line, TURNS};
+use super::{Figures, Line, TURNS, environment};
 use crate::cases::Ctx;
 use crate::guest::netns::Netns;
 use crate::guest::nicsim::{Nicsim, UPLINK};
@@ -132,17 +132,6 @@ impl Site {
         ensure!(deleted.status.success(), "DEL failed");
         peak
     }
-}
-
-fn environment(verb: &str) -> BTreeMap<&'static str, &str> {
-    BTreeMap::from([
-        ("CNI_COMMAND", verb),
-        ("CNI_CONTAINERID", "c1"),
-        ("CNI_IFNAME", "net1"),
-        ("CNI_NETNS", "/run/netns/pod"),
-        ("CNI_PATH", "/usr/lib/cni"),
-        ("CNI_ARGS", "K8S_POD_NAMESPACE=default;K8S_POD_NAME=web"),
-    ])
 }
 
 fn by_part(verb: &str, turns: &[BTreeMap<String, Duration>]) -> Vec<Line> {

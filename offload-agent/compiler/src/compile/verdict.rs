@@ -10,6 +10,7 @@ use serde::Serialize;
 use tc_filter::FilterId;
 
 use super::ir::{KeyField, RuleId};
+use crate::capabilities::Inexact;
 use crate::openflow::{BridgeName, Field, OfPort, TableId, Unsupported};
 
 /// Why packets of a rule stay in OVS, or why the rule never sees one.
@@ -128,6 +129,8 @@ pub enum Reason {
     Copies,
     /// A meter that `action police` cannot stand for.
     Meter(&'static str),
+    /// A filter could do it only almost as OVS does, which the capabilities do not tolerate.
+    Inexact(Inexact),
     /// Packets that would have to come back to OVS after a translation, and cannot be told before it.
     NoWayBack,
 }
@@ -192,7 +195,8 @@ impl Reason {
             Reason::Learning => "learning",
             Reason::Flood => "flood",
             Reason::Copies => "copies",
-            Reason::Meter(_) => "meter",
+            Reason::Meter(_) | Reason::Inexact(Inexact::Meter) => "meter",
+            Reason::Inexact(Inexact::Normal) => "normal",
             Reason::NoWayBack => "no_way_back",
         }
     }
@@ -303,6 +307,12 @@ impl fmt::Display for Reason {
             Reason::Flood => f.write_str("NORMAL floods what is for an address it does not know"),
             Reason::Copies => f.write_str("copies of the packet go through the tables, each its own way"),
             Reason::Meter(why) => write!(f, "the meter {why}"),
+            Reason::Inexact(Inexact::Meter) => f.write_str(
+                "meter is not offloaded: a filter and OVS would count apart",
+            ),
+            Reason::Inexact(Inexact::Normal) => f.write_str(
+                "NORMAL is not offloaded: an address that moved would be known up to a second late",
+            ),
             Reason::NoWayBack => f.write_str("some of its packets could not go back to OVS after an address translation"),
         }
     }

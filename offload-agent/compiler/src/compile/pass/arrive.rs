@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use super::reach;
 use super::unfold::{Root, unfold};
 use crate::compile::Input;
-use crate::compile::ir::{Ingress, Program, RuleId, Settled, both};
+use crate::compile::ir::{Ingress, Program, RuleId, Settled, both, overlaps};
 use crate::compile::verdict::Reason;
 use crate::compile::walk::Explorer;
 use crate::compile::walk::state::{Origin, State};
@@ -166,7 +166,9 @@ fn unfit(port: &Port, bridge: &BridgeName, input: &Input<'_>) -> Option<&'static
     match &port.kind {
         PortKind::Internal => Some("is an internal port"),
         PortKind::Patch { .. } => Some("is a patch port"),
-        PortKind::Tunnel(tunnel) => unfit_tunnel(port, tunnel),
+        PortKind::Tunnel(tunnel) => {
+            unfit_tunnel(port, tunnel).or_else(|| disputed(port, tunnel, bridge, input))
+        }
         PortKind::Other(_) => Some("is of a type without TC"),
         PortKind::System if port.bond.is_some() => Some("is a member of a bond"),
         PortKind::System if port.policing.is_some() => {
@@ -195,6 +197,30 @@ fn unfit_tunnel(port: &Port, tunnel: &Tunnel) -> Option<&'static str> {
         }
         () => None,
     }
+}
+
+/// Why it is not certain whose packets these are. OVS gives a packet to the tunnel that says most about it, and filters of two
+/// bridges on one device would mix.
+fn disputed(
+    port: &Port,
+    tunnel: &Tunnel,
+    bridge: &BridgeName,
+    input: &Input<'_>,
+) -> Option<&'static str> {
+    let ours = outer(tunnel);
+    input.ports.bridges.iter().find_map(|(name, ports)| {
+        let others = ports.ports.values().filter(|other| other.ifindex == port.ifindex);
+        let mut others = others.filter(|other| (name, &other.name) != (bridge, &port.name));
+        others.find_map(|other| match &other.kind {
+            PortKind::Tunnel(_) if name != bridge => {
+                Some("shares its device with a tunnel of another bridge")
+            }
+            PortKind::Tunnel(other) if overlaps(&ours, &outer(other)) => {
+                Some("may get packets that are another tunnel's")
+            }
+            _ => None,
+        })
+    })
 }
 
 /// The last word on rules that no filter comes of.

@@ -6,6 +6,7 @@ use super::graph::{End, Micro, is_of_the_pipeline};
 use super::name::name;
 use super::state::Slot;
 use super::{ct, group, output};
+use crate::capabilities::Inexact;
 use crate::compile::ir::{OnUntagged, Step};
 use crate::compile::verdict::Reason;
 use crate::openflow::{Action, Field, Masked, Match, Resubmit, Subfield, TableId, VLAN_PRESENT};
@@ -31,7 +32,10 @@ impl<'a> Explorer<'a> {
             Action::Clone(actions) => self.on_a_copy(walk, actions, table, "clone"),
             Action::Ct(asked) => ct::track(self, walk, asked),
             Action::CtClear => done(walk, Micro::Untrack),
-            Action::Meter(id) => done(walk, Micro::Meter(walk.bridge, *id)),
+            Action::Meter(id) => match self.input.capabilities.refuses(Inexact::Meter) {
+                Some(reason) => Then::End(End::Ovs(reason)),
+                None => done(walk, Micro::Meter(walk.bridge, *id)),
+            },
             Action::Exit => {
                 walk.stop();
                 Then::Go

@@ -206,12 +206,15 @@ impl<'a> Explorer<'a> {
             rules.entry((input.bridge_number(bridge), rule.table)).or_default().push((id, rule));
         }
         let tables = rules.into_iter().map(|(name, rules)| (name, Rc::new(Table::of(rules))));
+        let groups = input.ruleset.bridges.values().flat_map(|bridge| bridge.groups.values());
+        let mut in_groups = groups.flat_map(|group| &group.buckets).flat_map(|one| &one.actions);
+        let mut in_rules = input.rules.iter().flat_map(|(_, _, rule)| &rule.actions);
         Explorer {
             input,
             graph: Graph::default(),
             tables: tables.collect(),
             known: BTreeMap::new(),
-            has_helpers: input.rules.iter().any(|(_, _, rule)| rule.actions.iter().any(has_helper)),
+            has_helpers: in_rules.any(has_helper) || in_groups.any(has_helper),
         }
     }
 

@@ -19,6 +19,7 @@ use super::graph::{Edge, End, Micro, NodeId, Tail};
 use super::output::to_device;
 use super::question::ask;
 use super::reads::Reads;
+use crate::capabilities::Inexact;
 use crate::compile::ir::{OnUntagged, Step};
 use crate::compile::verdict::Reason;
 use crate::openflow::{Field, Masked, Match, OfPort, VLAN_PRESENT};
@@ -29,6 +30,9 @@ const VID: u128 = 0x0fff;
 const TAG: u16 = 0x8100;
 
 pub(super) fn forward<'a>(explorer: &mut Explorer<'a>, walk: &mut Walk<'a>) -> Then {
+    if let Some(reason) = explorer.input.capabilities.refuses(Inexact::Normal) {
+        return Then::End(End::Ovs(reason));
+    }
     match learned(explorer, walk) {
         Ok(node) => Then::End(End::Node(node)),
         Err(what) => Then::End(End::Ovs(Reason::Action(what))),

@@ -108,6 +108,11 @@ fn across<'a>(
     let Some((bridge, port)) = explorer.input.ports.find(peer) else {
         return Then::End(End::Ovs(Reason::Action("output to a patch without another end")));
     };
+    if explorer.input.ports.bridges.get(bridge).is_some_and(|ports| ports.watched) {
+        return Then::End(End::Ovs(Reason::Action(
+            "output to a patch, to a bridge with a mirror, NetFlow, sFlow or IPFIX,",
+        )));
+    }
     if !walk.is_last() {
         return Then::End(End::Ovs(Reason::Action("output to a patch, and more")));
     }

@@ -26,7 +26,7 @@ use crate::compile::ir::Ingress;
 use crate::openflow::{
     BandKind, BridgeName, BridgeRules, Field, MeterId, MeterUnit, Rule, Ruleset, TableId,
 };
-use crate::ports::{Port, PortMap};
+use crate::ports::{BridgePorts, Port, PortMap};
 use choice::Choices;
 use flow::Flow;
 use walk::{State, Walk};
@@ -121,6 +121,11 @@ pub fn outcomes<'w>(world: &'w World<'w>, ingress: &Ingress, packet: &Packet) ->
     outcomes
 }
 
+/// Whether OVS copies or samples packets of a bridge.
+fn has_to_see(ports: &BridgePorts) -> bool {
+    ports.watched || ports.sampled || !ports.mirrors.is_empty()
+}
+
 /// A packet at the first table of its bridge, with what is in doubt before any rule sees it.
 fn arrive<'w>(
     world: &'w World<'w>,
@@ -136,7 +141,7 @@ fn arrive<'w>(
         flow.enter_tunnel(header, world.rules(bridge));
     }
     let mut doubts = BTreeSet::new();
-    if ports.watched || ports.sampled || !ports.mirrors.is_empty() {
+    if has_to_see(ports) {
         doubts.insert(Doubt::Sampled);
     }
     if is_link_protocol(port, &flow) {

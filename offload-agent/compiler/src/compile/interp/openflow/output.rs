@@ -1,6 +1,7 @@
 //! Where a packet goes: ports of all kinds (`xlate_output_action`, `compose_output_action__`).
 
 use super::effects::Doubt;
+use super::has_to_see;
 use super::walk::{State, Walk};
 use crate::compile::interp::{Delivery, Egress};
 use crate::compile::ir::Ingress;
@@ -77,6 +78,9 @@ impl<'w> Walk<'w> {
         let Some((bridge, port)) = self.world.ports.patch_peer(state.bridge, number) else {
             return;
         };
+        if self.world.ports.bridges.get(bridge).is_some_and(has_to_see) {
+            self.doubts.insert(Doubt::Sampled);
+        }
         let before = self.translations;
         let mut beyond = State {
             bridge,
