@@ -107,9 +107,9 @@ async fn serve(settings: Settings) -> Result<(), DaemonError> {
     let shared = Arc::new(Shared { pools: pools.clone(), allocator, pod_resources, metrics });
     let changes = files::watch(&settings);
     let (stop, stopped) = watch::channel(false);
-    let sessions = Sessions::new(settings.kubelet.clone(), Arc::clone(&shared), changes.clone());
+    let sessions = Sessions::new(settings.kubelet.clone(), Arc::clone(&shared), changes.sockets);
     let looker = Looker::new(settings, config, shared, published, health, reader_for)?;
-    let looking = looker.run(changes, stopped);
+    let looking = looker.run(changes.files, stopped);
     tokio::select! {
         () = looking => {}
         () = sessions.run(pools) => {}
