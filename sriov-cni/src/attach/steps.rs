@@ -147,8 +147,10 @@ impl Steps {
         }
     }
 
-    fn undo_step(&self, step: &Step) -> Result<Value, ExternalError> {
+    /// What the step answered is not known where it failed, or nobody lived to record it.
+    fn undo_step(&self, step: &Step, outcome: &Value) -> Result<Value, ExternalError> {
         match step {
+            Step::Ipam(delegate) if outcome.is_null() => done(delegate.release_unfinished()),
             Step::Ipam(delegate) => done(delegate.release()),
             Step::OvsPort(port) => done(port.detach()),
             Step::BridgePort(port) => done(port.detach(&self.sysfs)),
@@ -205,7 +207,8 @@ impl External for Steps {
 
     fn take_back(&mut self, step: &ExternalStep, _: &Record) -> Result<(), ExternalError> {
         let ours = Step::from_record(step)?;
-        self.timed(format!("undo {}", step.kind), |steps| steps.undo_step(&ours)).map(drop)
+        self.timed(format!("undo {}", step.kind), |steps| steps.undo_step(&ours, &step.outcome))
+            .map(drop)
     }
 
     fn mend(&mut self, record: &Record) -> Result<Option<String>, ExternalError> {

@@ -7,8 +7,8 @@ use switchdev::link::{VfLinkState, VfVlan};
 use tc_filter::{Mac, Pcp, VlanId};
 
 use crate::attach::{
-    BridgePort, Delegate, DeviceInfo, OWNER, OvsError, OvsPort, PodSide, PortRules, Step, Tagging,
-    is_bridge, with_ips,
+    BridgePort, Delegate, DeviceInfo, IpamError, OWNER, OvsError, OvsPort, PodSide, PortRules,
+    Step, Tagging, is_bridge, with_ips,
 };
 use crate::conf::{BridgeConf, BridgeKind, NetConf, Vlan};
 use crate::protocol::{Attachment, Call};
@@ -96,7 +96,7 @@ pub(super) fn steps(
 ) -> Result<Vec<ExternalStep>, ExternalError> {
     let mut steps = Vec::new();
     steps.extend(device_info(conf, observed)?.map(Step::DeviceInfo));
-    steps.extend(delegate(conf, call, attachment).map(Step::Ipam));
+    steps.extend(ipam(conf, call, attachment).map_err(ExternalError::new)?.map(Step::Ipam));
     if let Some(bridge) = &conf.bridge {
         steps.extend(
             on_bridge(conf, bridge, call, attachment, observed, sysfs)
@@ -115,6 +115,16 @@ fn device_info(conf: &NetConf, observed: &Observed) -> Result<Option<DeviceInfo>
         observed.state.representor.as_ref().map(|representor| representor.name.as_str());
     let info = DeviceInfo::plan(path, observed.vf, observed.place.pf, representor);
     info.map(Some).map_err(ExternalError::new)
+}
+
+/// A plugin that is missing is found before anything is recorded, for without it nothing could be given back either.
+fn ipam(
+    conf: &NetConf,
+    call: &Call,
+    attachment: &Attachment,
+) -> Result<Option<Delegate>, IpamError> {
+    let delegate = delegate(conf, call, attachment);
+    delegate.map(|delegate| delegate.is_there().map(|()| delegate)).transpose()
 }
 
 /// The IPAM plugin's call; it is the same for all verbs.
