@@ -120,7 +120,8 @@ impl Writer<'_> {
             for _ in 0..self.size.rules {
                 rules.push(self.rule(table));
             }
-            if !self.chance.one_in(4) {
+            // Where no rule is left, what OVS does hangs on its controller.
+            if !self.chance.one_in(10) {
                 let actions = self.actions(Kind::Any, table, 1);
                 rules.push(format!("table={table},priority=0 actions={actions}"));
             }
@@ -128,7 +129,7 @@ impl Writer<'_> {
         if self.size.tables > 1 && self.chance.one_in(4) {
             rules.extend(self.conjunction());
         }
-        if self.provider && !self.chance.one_in(4) {
+        if self.provider && self.chance.one_in(2) {
             rules = vec!["priority=0 actions=NORMAL".to_owned()];
         }
         rules
@@ -187,7 +188,7 @@ impl Writer<'_> {
 
     fn port(&mut self) -> u16 {
         const USUAL: [u16; 8] = [1, 1, 2, 2, 3, 4, 10, 20];
-        const RARE: [u16; 5] = [6, 21, 22, 23, 3];
+        const RARE: [u16; 6] = [6, 21, 22, 23, 3, 4];
         if self.provider {
             return *self.chance.of(&topology::PROVIDER_PORTS);
         }
@@ -362,16 +363,14 @@ impl Writer<'_> {
             0 | 1 if further => self.track(kind, next),
             2..=9 if further => format!("resubmit(,{next})"),
             10 if further && ip => self.track(kind, next),
-            11 => "NORMAL".to_owned(),
+            11 => (*self.chance.of(&["NORMAL", "LOCAL", "CONTROLLER:0"])).to_owned(),
             12 => "group:1".to_owned(),
             13 => "group:2".to_owned(),
-            14 => "output:NXM_NX_REG2[0..15]".to_owned(),
+            14 => "load:2->NXM_NX_REG2[],output:NXM_NX_REG2[0..15]".to_owned(),
             15 => "in_port".to_owned(),
-            16 => "LOCAL".to_owned(),
-            17 => "output:NXM_NX_REG1[0..15]".to_owned(),
+            16 | 17 if self.chance.one_in(4) => "output:NXM_NX_REG1[0..15]".to_owned(),
             18 if ip => "ct(commit,zone=5,exec(load:1->NXM_NX_CT_MARK[]))".to_owned(),
             19 => "note:00".to_owned(),
-            20 => "CONTROLLER:0".to_owned(),
             21 if further && self.chance.one_in(2) => {
                 format!("check_pkt_larger(100)->NXM_NX_REG0[0],resubmit(,{next})")
             }

@@ -140,6 +140,7 @@ impl Text {
         self.rule(0, 100, "in_port=20", "move:NXM_NX_TUN_ID[0..23]->OXM_OF_METADATA[0..23],move:NXM_NX_TUN_METADATA0[16..30]->NXM_NX_REG14[0..14],move:NXM_NX_TUN_METADATA0[0..15]->NXM_NX_REG15[0..15],resubmit(,33)");
         self.rule(0, 100, "in_port=10,vlan_tci=0x1005/0x1fff", &format!("strip_vlan,load:90->NXM_NX_REG13[],load:1->OXM_OF_METADATA[],load:{WIRE}->NXM_NX_REG14[],resubmit(,10)"));
         self.rule(8, 100, "dl_src=01:00:00:00:00:00/01:00:00:00:00:00", "drop");
+        self.rule(8, 0, "", "drop");
     }
 
     fn tracking(&mut self) {

@@ -16,6 +16,14 @@ use super::HOSTS;
 const IPS: [u32; 6] =
     [0x0a00_0001, 0x0a00_0002, 0x0a00_0003, 0x0a01_0009, 0x0a00_0102, 0xc0a8_0001];
 const IP6S: [u128; 3] = [0xfd00 << 112 | 1, 0xfd00 << 112 | 2, 0xfd01 << 112 | 1];
+/// Pods and what is near them, as the pipelines of [`super::overlay`] have them: the logical port is the address's last number.
+const PODS: u32 = 0x0a00_0000;
+const PODS6: u128 = 0xfd00 << 112;
+const POD_MACS: u64 = 9;
+const ROUTER: u64 = 0xfe;
+const SERVICES: u32 = 0x0a60_0000;
+/// Those here, two elsewhere, one that nobody is.
+const PEERS: [u32; 7] = [1, 2, 3, 4, 20, 21, 99];
 const PORTS: [u16; 6] = [80, 81, 64, 127, 1000, 53];
 const TTLS: [u8; 8] = [64, 64, 64, 0, 1, 2, 9, 255];
 const PROTOCOLS: [u8; 8] = [6, 6, 6, 17, 17, 1, 47, 132];
@@ -36,6 +44,35 @@ pub(crate) fn arrival(chance: &mut Chance, ruleset: &Ruleset, ports: &PortMap) -
 
 /// A packet by its fields, and where it comes in.
 pub(crate) fn aimed(chance: &mut Chance, ruleset: &Ruleset, ports: &PortMap) -> (Ingress, Spec) {
+    if chance.one_in(3) { conversation(chance, ports) } else { at_a_rule(chance, ruleset, ports) }
+}
+
+/// A pod of this node sends what pods usually send, and at most one thing is out of place.
+fn conversation(chance: &mut Chance, ports: &PortMap) -> (Ingress, Spec) {
+    let ingress = card_port(chance, ports);
+    let (from, to) = (u32::from(ingress.port.0), *chance.of(&PEERS));
+    let mut spec = any(chance);
+    spec.src = HOSTS + POD_MACS + u64::from(from);
+    spec.dst = HOSTS + *chance.of(&[POD_MACS + u64::from(to), POD_MACS + u64::from(to), ROUTER]);
+    let service = chance.one_in(4).then(|| SERVICES + 1 + *chance.of(&[0, 1, 2]));
+    match &mut spec.network {
+        Network::Ip4 { src, dst, .. } => {
+            (*src, *dst) = (PODS + from, service.unwrap_or(PODS + to));
+        }
+        Network::Ip6 { src, dst, .. } => {
+            (*src, *dst) = (PODS6 + u128::from(from), PODS6 + u128::from(to));
+        }
+        _ => {}
+    }
+    if chance.one_in(3) {
+        move_off(chance, &mut spec);
+    }
+    spec.tunnel = tunnel(chance, &ingress, None, ports);
+    (ingress, spec)
+}
+
+/// One that aims at the match of some rule, and is moved off it, or not.
+fn at_a_rule(chance: &mut Chance, ruleset: &Ruleset, ports: &PortMap) -> (Ingress, Spec) {
     let rules: Vec<(&BridgeName, &Rule)> = ruleset
         .bridges
         .iter()
@@ -258,7 +295,23 @@ fn ingress(chance: &mut Chance, aim: Option<(&BridgeName, &Rule)>, ports: &PortM
         })
         .filter(able)
         .collect();
-    chance.of(&all).clone()
+    // What comes in elsewhere meets no filter; a few show that.
+    if chance.one_in(12) { chance.of(&all).clone() } else { card_port(chance, ports) }
+}
+
+/// A port whose packets meet filters, where there is one.
+fn card_port(chance: &mut Chance, ports: &PortMap) -> Ingress {
+    let all = ports.bridges.iter().flat_map(|(bridge, ports)| {
+        ports.ports.keys().map(|port| Ingress { bridge: bridge.clone(), port: *port })
+    });
+    let (card, other): (Vec<Ingress>, Vec<Ingress>) =
+        all.partition(|ingress| meets_filters(ports, ingress));
+    chance.of(if card.is_empty() { &other } else { &card }).clone()
+}
+
+fn meets_filters(ports: &PortMap, ingress: &Ingress) -> bool {
+    let port = ports.port(&ingress.bridge, ingress.port);
+    port.is_some_and(|port| port.switch.is_some() || matches!(port.kind, PortKind::Tunnel(_)))
 }
 
 /// A header that this tunnel port takes.
