@@ -14,4 +14,5 @@ if ! command -v cc >/dev/null && command -v apt-get >/dev/null; then
 	$sudo apt-get update -qq
 	$sudo apt-get install -y -qq --no-install-recommends gcc libc6-dev >&2
 fi
+cargo build --package hw-tests # it tells how far it is: the first time takes minutes
 exec cargo run --quiet --package hw-tests -- setup "$@"
