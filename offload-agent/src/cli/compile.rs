@@ -4,6 +4,7 @@ mod card;
 mod error;
 mod explain;
 mod needs;
+mod outer;
 mod output;
 mod packet;
 mod ports;
@@ -138,7 +139,9 @@ pub fn run(args: &Args) -> Result<Exit, CompileError> {
     let from_port = args.from_port.as_deref().map(|port| find_port(port, &ports)).transpose()?;
     let names = device_names(&ports);
     let asked = args.explain_packet.as_deref();
-    let asked = asked.map(|flow| explain::Asked::parse(flow, args.ct_state, &ports)).transpose()?;
+    let asked = asked
+        .map(|flow| explain::Asked::parse(flow, args.ct_state, &ports, &ruleset))
+        .transpose()?;
     let compiled = flow_compiler::compile(&ruleset, &ports, &capabilities);
     if let Some(asked) = asked {
         let (ruleset, ports, compiled, devices) = (&ruleset, &ports, &compiled, &names);

@@ -105,6 +105,14 @@ pub enum CompileError {
     /// There are several bridges, and the packet names none.
     #[error("--explain-packet: in which bridge? write 'BRIDGE FLOW', as `ofproto/trace` takes it")]
     PacketOfWhichBridge,
+    /// The packet to explain comes by a tunnel, and its header cannot be made.
+    #[error("--explain-packet: it comes by tunnel {port}: {why}")]
+    PacketOfTunnel {
+        /// The port.
+        port: String,
+        /// What is missing, or wrong with the port.
+        why: String,
+    },
     /// Standard output is gone.
     #[error("standard output: {0}")]
     Write(std::io::Error),

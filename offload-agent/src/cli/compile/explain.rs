@@ -16,7 +16,7 @@ use flow_compiler::openflow::{BridgeName, Field, OfPort, Ruleset};
 use flow_compiler::ports::PortMap;
 use tc_filter::{CtZone, IfIndex};
 
-use super::{CompileError, names, packet};
+use super::{CompileError, names, outer, packet};
 
 /// How many tags OVS looks through, unless it is set otherwise.
 const VLAN_LIMIT: u8 = 1;
@@ -56,7 +56,12 @@ pub(super) struct Asked {
 
 impl Asked {
     /// Reads `[BRIDGE ]FLOW`, as `ofproto/trace` has it.
-    pub(super) fn parse(text: &str, ct: CtState, ports: &PortMap) -> Result<Asked, CompileError> {
+    pub(super) fn parse(
+        text: &str,
+        ct: CtState,
+        ports: &PortMap,
+        ruleset: &Ruleset,
+    ) -> Result<Asked, CompileError> {
         let (bridge, flow) = bridge_of(text, ports)?;
         let rules = parse_rules(&format!("{flow} actions=drop"), &names(ports, &bridge));
         let rules = rules.map_err(|problem| CompileError::Packet(Box::new(problem)))?;
@@ -64,12 +69,11 @@ impl Asked {
         let port = fields.exact(Field::InPort).or_else(|| fields.exact(Field::InPortOxm));
         let port = port.and_then(|port| u16::try_from(port).ok()).map(OfPort);
         let port = port.ok_or(CompileError::PacketFromNowhere)?;
-        let known = ports.port(&bridge, port).is_some();
+        let known = ports.port(&bridge, port).ok_or(CompileError::PacketFromNowhere)?;
+        let options = ruleset.bridges.get(&bridge).map(|rules| rules.tunnel_options.clone());
+        let tunnel = outer::header(&fields, known, &options.unwrap_or_default())?;
         let ingress = Ingress { bridge, port };
-        if !known {
-            return Err(CompileError::PacketFromNowhere);
-        }
-        let packet = Packet::from(packet::frame(&fields));
+        let packet = Packet { tunnel, ..Packet::from(packet::frame(&fields)) };
         Ok(Asked { ingress, packet, conntrack: ct.conntrack() })
     }
 }
