@@ -241,7 +241,8 @@ fn a_packet_is_followed_through_rules_and_filters() {
     assert!(offloaded.ends_with("\nthe same end\n"), "{offloaded}");
     let told = with(&["--explain-packet", "tcp,in_port=3,tp_dst=80,dl_dst=02:00:00:00:00:09"]);
     assert!(told.contains("=> only OVS can do it: a controller is told"), "{told}");
-    assert!(told.contains("=> it reaches OVS as it came"), "{told}");
+    let why = "=> it reaches OVS as it came\n     br0 table=0,priority=";
+    assert!(told.contains(why), "the rule and its reason are told: {told}");
     let both = both();
     let mut arguments: Vec<&str> = both.iter().map(String::as_str).collect();
     arguments.extend(["--explain-packet", "tcp,tp_dst=80"]);

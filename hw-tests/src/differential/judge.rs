@@ -344,6 +344,10 @@ fn against_ovs(
         tally.skip(&why);
         return Ok(None);
     }
+    if outcomes.len() >= interp::MAX_WAYS {
+        tally.skip("more choices than are looked at");
+        return Ok(None);
+    }
     let Some(states) = agreed(&outcomes) else {
         tally.skip("the choices recirculate differently");
         return Ok(None);

@@ -56,6 +56,16 @@ fn every_single_rule() {
     }
 }
 
+/// OVS tells the sender, though nobody gets the copy whose TTL runs out.
+#[test]
+fn a_ttl_that_runs_out_in_a_copy_is_for_ovs() {
+    let (ports, packets) = (ports(), packets());
+    for does in ["clone(dec_ttl,output:1),output:3", "dec_ttl,clone(dec_ttl,output:2),output:3"] {
+        let one = rule(&format!("ip actions={does}"));
+        check(&ruleset([one]), &ports, &Capabilities::nicsim(), &packets);
+    }
+}
+
 #[test]
 fn every_two_rules_one_above_the_other() {
     let (ports, packets, card) = (ports(), few_packets(), Capabilities::nicsim().tolerant());
@@ -192,6 +202,7 @@ fn actions() -> impl Strategy<Value = String> {
         "NORMAL",
         "LOCAL",
         "dec_ttl",
+        "clone(dec_ttl,output:2)",
     ];
     prop_oneof![
         Just("drop".to_owned()),

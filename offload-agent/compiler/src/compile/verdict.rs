@@ -11,7 +11,7 @@ use tc_filter::FilterId;
 
 use super::ir::{KeyField, RuleId};
 use crate::capabilities::Inexact;
-use crate::openflow::{BridgeName, Field, OfPort, TableId, Unsupported};
+use crate::openflow::{BridgeName, Field, OfPort, Rule, TableId, Unsupported};
 
 /// Why packets of a rule stay in OVS, or why the rule never sees one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -383,6 +383,24 @@ pub struct Verdict {
 }
 
 impl Verdict {
+    /// A rule without its actions, as OVS writes it.
+    pub(in crate::compile) fn text_of(rule: &Rule) -> String {
+        let takes = rule.match_.to_string();
+        let comma = if takes.is_empty() { "" } else { "," };
+        format!("table={},priority={}{comma}{takes}", rule.table, rule.priority)
+    }
+
+    /// Whether it is about this rule of this bridge.
+    pub fn is_of(&self, bridge: &BridgeName, rule: &Rule) -> bool {
+        self.bridge == *bridge && self.text == Self::text_of(rule)
+    }
+
+    /// Why packets of the rule that come in by this port stay in OVS.
+    pub fn kept_on<'a>(&'a self, port: &'a str) -> impl Iterator<Item = &'a Reason> {
+        let kept = self.kept.iter().filter(move |(_, ports)| ports.contains(port));
+        kept.map(|(reason, _)| reason)
+    }
+
     /// The reason that says most: what the rule asks for comes before where its packets come from, and odd frames last.
     pub fn reason(&self) -> Option<&Reason> {
         self.kept.keys().min_by_key(|reason| (reason.is_marginal(), reason.is_ingress()))

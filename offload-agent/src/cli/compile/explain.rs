@@ -1,6 +1,6 @@
 //! `--explain-packet`: what happens to one packet, step by step, by the rules and by the filters.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
 use std::io::{self, Write};
 
@@ -124,7 +124,10 @@ impl Explanation<'_> {
             writeln!(to, "  {}", text.unwrap_or_default())?;
         }
         match &followed.fate {
-            Fate::Ovs => writeln!(to, "  => it reaches OVS as it came")?,
+            Fate::Ovs => {
+                writeln!(to, "  => it reaches OVS as it came")?;
+                self.print_reasons(asked, &ways, to)?;
+            }
             Fate::Delivered(effects) => self.print_effects(effects, &asked.packet.frame, to)?,
             Fate::Spoiled => writeln!(
                 to,
@@ -135,6 +138,30 @@ impl Explanation<'_> {
         let same =
             if followed.fate.agrees(&expected) { "the same end" } else { "NOT the same end" };
         writeln!(to, "\n{same}")
+    }
+
+    /// What keeps packets of this port in OVS, of all rules that take the packet. Not all of it need concern this packet.
+    fn print_reasons(
+        &self,
+        asked: &Asked,
+        ways: &[Outcome<'_>],
+        to: &mut impl Write,
+    ) -> io::Result<()> {
+        let Ingress { bridge, port } = &asked.ingress;
+        let name = self.ports.port(bridge, *port).map_or("", |port| port.name.as_str());
+        let hops = ways.iter().flat_map(|way| &way.hops);
+        let rules = hops.filter_map(|hop| hop.rule.map(|rule| (hop.bridge, rule)));
+        let mut told = BTreeSet::new();
+        for (bridge, rule) in rules {
+            for verdict in self.compiled.verdicts.iter().filter(|one| one.is_of(bridge, rule)) {
+                for reason in verdict.kept_on(name) {
+                    if told.insert((verdict.rule, reason)) {
+                        writeln!(to, "     {bridge} {}: {reason}", verdict.text)?;
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The filters that take the packet, in order, and where it ends.

@@ -22,7 +22,7 @@ pub use filters::{Filters, Followed, plan};
 pub use frame::Frame;
 pub use l4::{Endpoint, Tuple};
 pub use openflow::{
-    Doubt, Effects, Expected, Hop, Limit, Outcome, World, openflow, outcomes, tunnel_port,
+    Doubt, Effects, Expected, Hop, Limit, MAX_WAYS, Outcome, World, openflow, outcomes, tunnel_port,
 };
 pub use ovs::{View, view as ovs_view};
 pub use packet::{Delivery, Egress, Packet, TunnelHeader};

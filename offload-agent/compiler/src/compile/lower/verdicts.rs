@@ -73,13 +73,6 @@ fn port_name(ingress: &Ingress, input: &Input<'_>) -> String {
     port.map_or_else(|| ingress.port.to_string(), |port| port.name.clone())
 }
 
-/// The rule without its actions, as OVS writes it.
-fn text(rule: &Rule) -> String {
-    let takes = rule.match_.to_string();
-    let comma = if takes.is_empty() { "" } else { "," };
-    format!("table={},priority={}{comma}{takes}", rule.table, rule.priority)
-}
-
 /// What is known of one rule.
 #[derive(Default)]
 struct Facts {
@@ -132,7 +125,7 @@ impl Facts {
         Verdict {
             rule: id,
             bridge: bridge.clone(),
-            text: text(rule),
+            text: Verdict::text_of(rule),
             cookie: input.rules.cookie(id),
             outcome,
             offloaded_on: self

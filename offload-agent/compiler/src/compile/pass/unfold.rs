@@ -121,6 +121,8 @@ struct Pending {
     headers: BTreeMap<Field, Masked>,
     tags: Vec<Step>,
     ttl: u8,
+    /// The most that the TTL was counted down by, in copies that were sent nowhere, too: the sender is told in any case.
+    most_ttl: u8,
     /// A change that TC cannot make.
     problem: Option<Reason>,
 }
@@ -296,7 +298,8 @@ impl<'a> Unfold<'a> {
                 Micro::Save => saved.push((way.state.clone(), way.pending.clone())),
                 Micro::Restore => {
                     if let Some((state, pending)) = saved.pop() {
-                        (way.state, way.pending) = (state, pending);
+                        let most_ttl = way.pending.most_ttl;
+                        (way.state, way.pending) = (state, Pending { most_ttl, ..pending });
                     }
                 }
                 op => self.one(way, op),
@@ -406,7 +409,7 @@ impl<'a> Unfold<'a> {
         }
         let problem = way.sent.problem.take();
         // OVS tells the sender even where the packet would be dropped afterwards.
-        let ttl = way.pending.ttl;
+        let ttl = way.pending.most_ttl;
         if ttl > 0 && problem.is_none() {
             self.guard_ttl(&way, ttl);
         }
@@ -446,6 +449,7 @@ impl Pending {
     fn dec_ttl(&mut self) {
         self.mixes_ttl(self.headers.contains_key(&Field::NwTtl));
         self.ttl = self.ttl.saturating_add(1);
+        self.most_ttl = self.most_ttl.max(self.ttl);
     }
 
     fn write(&mut self, field: Field, masked: Masked) {

@@ -32,7 +32,7 @@ use flow::Flow;
 use walk::{State, Walk};
 
 /// More ways than this through the choices of one packet are not walked.
-const MAX_WAYS: usize = 256;
+pub const MAX_WAYS: usize = 256;
 
 /// Everything that decides a packet's fate but the packet.
 #[derive(Clone, Debug)]
@@ -106,7 +106,7 @@ pub fn openflow(world: &World<'_>, ingress: &Ingress, packet: &Packet) -> Expect
     if doubts.is_empty() { Expected::Delivered(first) } else { Expected::Unknown(doubts) }
 }
 
-/// Every way a packet may go; OVS takes one of them.
+/// Every way a packet may go, or the first [`MAX_WAYS`]; OVS takes one of them.
 pub fn outcomes<'w>(world: &'w World<'w>, ingress: &Ingress, packet: &Packet) -> Vec<Outcome<'w>> {
     let Some((start, doubts)) = arrive(world, ingress, packet) else { return Vec::new() };
     let mut outcomes = Vec::new();

@@ -235,7 +235,11 @@ impl<'w> Walk<'w> {
 
     /// `check_pkt_larger`: the rest of the list and the action set run with the answer; the caller never sees it.
     fn by_length(&mut self, state: &State<'w>, len: u16, dst: Subfield, rest: &[&'w Action]) {
-        let mut copy = State { action_set: Vec::new(), stack: Vec::new(), ..state.clone() };
+        if !state.action_set.is_empty() {
+            // OVS 3.1 runs it for long packets, and for all of them once more behind.
+            return self.lost(Doubt::Unspecified("an action set before check_pkt_larger"));
+        }
+        let mut copy = State { stack: Vec::new(), ..state.clone() };
         copy.flow.store(dst, u128::from(state.frame.0.len() > usize::from(len)));
         self.list(&mut copy, rest);
         self.finish(&mut copy);
