@@ -80,7 +80,7 @@ fn environment(verb: &str) -> BTreeMap<&'static str, &str> {
         ("CNI_IFNAME", "net1"),
         ("CNI_NETNS", "/run/netns/pod"),
         ("CNI_PATH", "/usr/lib/cni"),
-        ("CNI_ARGS", "K8S_POD_NAMESPACE=default;K8S_POD_NAME=web"),
+        ("CNI_ARGS", "IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=web"),
     ])
 }
 

@@ -55,7 +55,6 @@ fn killed_in_legacy_mode(ctx: &mut Ctx) -> anyhow::Result<()> {
 }
 
 fn killed_with_igb(ctx: &mut Ctx) -> anyhow::Result<()> {
-    ctx.long_only()?;
     each_kill(ctx, &Site::igb(ctx)?)
 }
 
@@ -105,6 +104,7 @@ fn without_the_entry(ctx: &mut Ctx) -> anyhow::Result<()> {
         }
         let released: Released = site.release(&never())?;
         ensure!(released.to_string().contains("its ledger entry was missing"), "{released}");
+        site.sweep_outside();
         drop(pod);
         let after = names()?;
         ensure!(after == before, "links {after:?}, not {before:?}");
@@ -119,7 +119,6 @@ fn names() -> anyhow::Result<Vec<String>> {
 
 /// A pod with the right to do so renames its interface, changes it, sets it up and down.
 fn the_pod_changes_its_vf(ctx: &mut Ctx) -> anyhow::Result<()> {
-    ctx.long_only()?;
     let site = Site::switchdev(ctx)?;
     let before = site.look()?;
     let pod = site.pod()?;

@@ -83,7 +83,7 @@ impl BenchArgs {
             Some(Bench::DevicePlugin) => device_plugin(),
             None => {
                 device_plugin()?;
-                cni_own()?;
+                cni()?;
                 Rules::default().run()
             }
         }

@@ -2,7 +2,7 @@
 //!
 //! Checksums are computed anew after every change, where the other side carries them along: each checks the other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 
 use flow_compiler::compile::interp::{
@@ -29,9 +29,14 @@ pub(crate) fn execute(
     ports: &DatapathPorts,
     conntrack: &Conntrack,
 ) -> Result<Effects, NotRead> {
-    let mut run = Run { traced: traced.clone(), ports, conntrack, effects: Effects::default() };
+    let waiting = VecDeque::new();
+    let mut run =
+        Run { traced: traced.clone(), ports, conntrack, effects: Effects::default(), waiting };
     let mut state = Passing { frame: frame.clone(), mark: 0, label: 0, cut: None };
     run.list(&traced.first, &mut state)?;
+    while let Some((number, state)) = run.waiting.pop_front() {
+        run.again(&number, state)?;
+    }
     Ok(run.effects.sorted())
 }
 
@@ -40,6 +45,8 @@ struct Run<'a> {
     ports: &'a DatapathPorts,
     conntrack: &'a Conntrack,
     effects: Effects,
+    /// New starts in the order in which the trace answers them.
+    waiting: VecDeque<(String, Passing)>,
 }
 
 #[derive(Clone)]
@@ -69,7 +76,7 @@ impl Run<'_> {
             "meter" => self.effects.limits.push(Limit::Packets(0)),
             "clone" => self.list(inside, &mut state.clone())?,
             "ct" => self.track(inside, state)?,
-            "recirc" => self.again(inside, state)?,
+            "recirc" => self.waiting.push_back((inside.to_owned(), state.clone())),
             "check_pkt_len" => self.by_length(inside, state)?,
             "tnl_push" => self.tunnel(inside, state)?,
             port => self.output(port, state)?,
@@ -87,12 +94,12 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn again(&mut self, number: &str, state: &Passing) -> Result<(), NotRead> {
+    fn again(&mut self, number: &str, mut state: Passing) -> Result<(), NotRead> {
         let known = self.traced.again.get_mut(number);
         let actions = known
             .and_then(|all| if all.len() > 1 { all.pop_front() } else { all.front().cloned() });
         let actions = actions.ok_or_else(|| NotRead(format!("recirc({number})")))?;
-        self.list(&actions, &mut state.clone())
+        self.list(&actions, &mut state)
     }
 
     fn by_length(&mut self, inside: &str, state: &Passing) -> Result<(), NotRead> {
@@ -101,11 +108,17 @@ impl Run<'_> {
             .and_then(|size| usize::try_from(size).ok())
             .ok_or_else(|| NotRead(inside.to_owned()))?;
         let branch = if state.frame.0.len() > size { "gt" } else { "le" };
-        let taken = split(inside).into_iter().map(call).find(|(name, _)| *name == branch);
-        match taken {
-            Some((_, actions)) => self.list(actions, &mut state.clone()),
-            None => Err(NotRead(inside.to_owned())),
+        let mut taken = false;
+        for (name, actions) in split(inside).into_iter().map(call) {
+            if name == branch {
+                self.list(actions, &mut state.clone())?;
+                taken = true;
+            } else if matches!(name, "gt" | "le") && actions.contains("recirc(") {
+                // The trace went there, too, and has used up answers of connection tracking.
+                return Err(NotRead("recirc where the packet does not go".to_owned()));
+            }
         }
+        taken.then_some(()).ok_or_else(|| NotRead(inside.to_owned()))
     }
 
     fn track(&mut self, inside: &str, state: &mut Passing) -> Result<(), NotRead> {

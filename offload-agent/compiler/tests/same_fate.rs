@@ -66,6 +66,18 @@ fn a_ttl_that_runs_out_in_a_copy_is_for_ovs() {
     }
 }
 
+/// A fragment has ports of 0, but nothing that was tracked is one.
+#[test]
+fn port_zero_behind_ct_takes_port_zero_only() {
+    let (ports, packets) = (ports(), packets());
+    let rules = [
+        "ip actions=ct(table=1,zone=5)",
+        "table=1,tcp,tp_src=0 actions=output:3",
+        "table=1,priority=1 actions=output:2",
+    ];
+    check(&ruleset(rules.map(rule)), &ports, &Capabilities::nicsim(), &packets);
+}
+
 #[test]
 fn every_two_rules_one_above_the_other() {
     let (ports, packets, card) = (ports(), few_packets(), Capabilities::nicsim().tolerant());

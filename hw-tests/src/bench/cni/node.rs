@@ -125,11 +125,13 @@ impl Site {
         fill(&mut write)?;
         let child = self.spawn("ADD", Stdio::from(write))?;
         let peak = wait_until_bound().and_then(|()| peak_of(child.id()));
-        std::io::copy(&mut read, &mut std::io::sink())?;
+        let mut said = String::new();
+        read.read_to_string(&mut said)?;
         let output = child.wait_with_output()?;
-        ensure!(output.status.success(), "ADD failed");
+        ensure!(output.status.success(), "ADD: {}", said.trim_start());
         let deleted = self.spawn("DEL", Stdio::piped())?.wait_with_output()?;
-        ensure!(deleted.status.success(), "DEL failed");
+        let said = String::from_utf8_lossy(&deleted.stdout);
+        ensure!(deleted.status.success(), "DEL: {said}");
         peak
     }
 }

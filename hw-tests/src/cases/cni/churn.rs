@@ -32,14 +32,14 @@ const VFS_OF_A_PF: u16 = 7;
 struct Size {
     pods: usize,
     rounds: usize,
+    /// Between the end of a restart and the next; each daemon is away for about a second, on a busy machine longer.
+    peace: Duration,
 }
 
-const SHORT: Size = Size { pods: 28, rounds: 1 };
-const LONG: Size = Size { pods: 64, rounds: 20 };
+const SHORT: Size = Size { pods: 28, rounds: 1, peace: Duration::from_secs(3) };
+const LONG: Size = Size { pods: 64, rounds: 20, peace: Duration::from_secs(15) };
 /// The kubelet does not give up; a test must, some time.
-const GIVE_UP: Duration = Duration::from_secs(300);
-/// Between the end of a restart and the next; each daemon is away for about a second.
-const PEACE: Duration = Duration::from_secs(3);
+const GIVE_UP: Duration = Duration::from_secs(900);
 /// How long a pod lives, so that others would find its VF taken.
 const LIFE: Duration = Duration::from_millis(100);
 const BRIDGE: &str = "br0";
@@ -74,7 +74,7 @@ fn run_all(kubelet: &Kubelet, ovs: &mut Ovs, size: &Size) -> anyhow::Result<usiz
         let pods: Vec<_> = (0..size.pods)
             .map(|number| scope.spawn(move || life(kubelet, number, size.rounds)))
             .collect();
-        let chaos = scope.spawn(|| restart_until(ovs, &over));
+        let chaos = scope.spawn(|| restart_until(ovs, &over, size.peace));
         let lives: Vec<anyhow::Result<()>> = pods
             .into_iter()
             .map(|pod| pod.join().unwrap_or_else(|_| Err(anyhow!("a pod panicked"))))
@@ -87,10 +87,10 @@ fn run_all(kubelet: &Kubelet, ovs: &mut Ovs, size: &Size) -> anyhow::Result<usiz
 }
 
 /// Ends one daemon, then the other, as a crash does.
-fn restart_until(ovs: &mut Ovs, over: &AtomicBool) -> anyhow::Result<usize> {
+fn restart_until(ovs: &mut Ovs, over: &AtomicBool, peace: Duration) -> anyhow::Result<usize> {
     let mut restarts = 0;
     while !over.load(Ordering::Relaxed) {
-        thread::sleep(PEACE);
+        thread::sleep(peace);
         ovs.restart_database()?;
         ovs.stop_vswitchd()?;
         ovs.start_vswitchd()?;

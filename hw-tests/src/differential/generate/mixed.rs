@@ -352,7 +352,9 @@ impl Writer<'_> {
             pools.push(&PORTS);
         }
         let pool = *self.chance.of(&pools);
-        (*self.chance.of(pool)).to_owned()
+        let edit = *self.chance.of(pool);
+        self.tagged &= edit != "strip_vlan";
+        edit.to_owned()
     }
 
     fn end(&mut self, kind: Kind, table: usize) -> String {

@@ -26,7 +26,7 @@ use crate::compile::walk::port_problem;
 use crate::compile::walk::reads::{Excerpt, Reads};
 use crate::compile::walk::state::{Slot, State};
 use crate::compile::walk::value::Bits;
-use crate::openflow::{Field, Masked, Match, OfPort, Zone};
+use crate::openflow::{Field, Masked, Match, OfPort, VLAN_PRESENT, Zone};
 use crate::ports::{Port, PortKind, TunnelKey, TunnelKind};
 
 /// A question with fewer ends is written out wherever it is asked.
@@ -254,6 +254,10 @@ impl<'a> Unfold<'a> {
         let Some(mut all) = tracked_before(std::mem::take(&mut way.steps)) else {
             return self.entry(way, Does::Ovs(Reason::Action("ct with more done before it")));
         };
+        if way.pending.tags_on(0) > 1 {
+            return self.entry(way, Does::Ovs(Reason::SecondTag));
+        }
+        self.guard_second_tag(&way);
         let zone = through.zone;
         all.push(through);
         let arrival = Arrival { tracked: true, bound: bound(way.arrival.bound, ct) };
@@ -429,6 +433,16 @@ impl<'a> Unfold<'a> {
         }
     }
 
+    /// OVS reads a packet anew when it has been tracked, and looks through one tag only.
+    fn guard_second_tag(&mut self, way: &Way) {
+        let tagged =
+            Match::any().with_masked(Field::VlanTci, VLAN_PRESENT.into(), VLAN_PRESENT.into());
+        let Some(takes) = both(&way.takes, &tagged).filter(|_| way.pending.tags_on(1) > 1) else {
+            return;
+        };
+        self.entry(Way { takes, ..way.clone() }, Does::Ovs(Reason::SecondTag));
+    }
+
     fn entry(&mut self, way: Way, does: Does) {
         self.entries += 1;
         let entry = Entry { trail: way.trail, takes: way.takes, does };
@@ -444,6 +458,15 @@ impl Pending {
         if mixed {
             self.problem.get_or_insert(Reason::Action("dec_ttl and another write to the TTL"));
         }
+    }
+
+    /// How many tags a packet has that came with so many.
+    fn tags_on(&self, tags: usize) -> usize {
+        self.tags.iter().fold(tags, |tags, step| match step {
+            Step::PushVlan(_) => tags + 1,
+            Step::PopVlan => tags.saturating_sub(1),
+            _ => tags,
+        })
     }
 
     fn dec_ttl(&mut self) {

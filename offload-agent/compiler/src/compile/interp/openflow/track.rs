@@ -32,7 +32,8 @@ impl<'w> Walk<'w> {
             self.doubts.insert(Doubt::Unspecified("what an application helper does"));
         }
         let tags = usize::from(self.world.vlan_limit);
-        if self.world.conntrack.oracle == Oracle::Trace && state.flow.tags.len() > tags {
+        let again = ct.table.is_some() && self.world.conntrack.oracle == Oracle::Trace;
+        if again && state.flow.tags.len() > tags {
             // The datapath reads the packet anew and sees fewer tags than before; the trace goes on with those it knows.
             self.doubts.insert(Doubt::Unspecified("a new start with more tags than OVS reads"));
         }

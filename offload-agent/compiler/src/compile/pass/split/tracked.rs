@@ -39,6 +39,9 @@ pub(super) fn narrowed(piece: Piece, takes: &Match, here: Here<'_>) -> Option<Pi
     if key.exact(KeyField::IpProto).is_some_and(|proto| proto != TCP && proto != UDP) {
         return None;
     }
+    if key.exact(KeyField::Frag) == Some(1) {
+        return None;
+    }
     let key = key.without(KeyField::Frag);
     let key = key.with_masked(KeyField::CtState, state(takes));
     let key = carry(takes, Field::CtMark, KeyField::CtMark, key);
