@@ -23,10 +23,18 @@ const RECEIVE_BYTES: usize = 64 << 10;
 /// How often a dump is asked for anew when the list changes under it.
 const DUMP_ATTEMPTS: u32 = 10;
 
+/// `MSG_DONTWAIT`.
+const DONT_WAIT: i32 = 0x40;
+
+/// More parts than the longest list has.
+const MOST_PARTS: u32 = 10_000;
+
 /// A socket of the network namespace that the thread was in when it was opened.
 pub(crate) struct Connection {
     socket: Socket,
     sequence: u32,
+    /// Answers may be left that nobody has read. The kernel refuses a dump while another has not been read to its end.
+    unread: bool,
 }
 
 impl Connection {
@@ -36,7 +44,7 @@ impl Connection {
         let socket = connect(protocol);
         let socket =
             socket.map_err(|source| NetlinkError::Socket { request: request(), source })?;
-        Ok(Self { socket, sequence: 0 })
+        Ok(Self { socket, sequence: 0, unread: false })
     }
 
     /// Sends one request and returns the payloads of its answers. `what` says in words what it is
@@ -69,6 +77,31 @@ impl Connection {
     }
 
     fn exchange(
+        &mut self,
+        message_type: u16,
+        flags: u16,
+        payload: &[u8],
+        what: &str,
+    ) -> Result<Answers, NetlinkError> {
+        if std::mem::replace(&mut self.unread, true) {
+            self.pass_over_the_unread();
+        }
+        let answers = self.ask(message_type, flags, payload, what);
+        self.unread = !matches!(answers, Ok(_) | Err(NetlinkError::Refused { .. }));
+        answers
+    }
+
+    fn pass_over_the_unread(&self) {
+        let mut bytes = Vec::with_capacity(RECEIVE_BYTES);
+        for _ in 0..MOST_PARTS {
+            bytes.clear();
+            if self.socket.recv_from(&mut bytes, DONT_WAIT).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn ask(
         &mut self,
         message_type: u16,
         flags: u16,
@@ -186,6 +219,24 @@ mod tests {
             error.to_string().starts_with("asking nonsense: Operation not supported"),
             "{error}"
         );
+    }
+
+    /// As after a receive that failed: the kernel has more to say, and nobody listens.
+    #[test]
+    fn what_was_left_unread_is_in_nobodys_way() {
+        const ROUTE: isize = 0;
+        const GET_ROUTE: u16 = 26;
+        let mut connection = Connection::open(ROUTE).unwrap();
+        let every_table = [0; 12];
+        let whole = connection.dump(GET_ROUTE, &every_table, "a test").unwrap();
+        for _ in 0..3 {
+            let message = encode(GET_ROUTE, REQUEST | DUMP, 99, &every_table);
+            connection.socket.send(&message, 0).unwrap();
+            connection.unread = true;
+            let again = connection.dump(GET_ROUTE, &every_table, "a test").unwrap();
+            assert_eq!(again.len(), whole.len());
+            assert!(!connection.unread);
+        }
     }
 
     #[test]

@@ -92,7 +92,8 @@ impl Site {
         fs::write(&setup.config, config.replace("ovs:\n", "ovs:\n  bridges: [none]\n"))?;
         let ledger = Ledger::open(DEFAULT_DIR)?;
         let lost = !ledger.entries()?.is_empty();
-        let agent = setup.start()?;
+        let mut agent = setup.start()?;
+        agent.wait("its first answer", |_| true)?;
         let until = Instant::now() + ROUND;
         while !ledger.entries()?.is_empty() {
             ensure!(Instant::now() < until, "the agent gives nothing back:\n{}", agent.log());
