@@ -20,7 +20,7 @@ test: ## Run every test, those in the simulated node on both kernels included
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	$(CARGO) build --workspace
 	$(CARGO) test --workspace
-	$(HW_TESTS) differential --minutes 5
+	$(HW_TESTS) differential --pairs 180000 # about five minutes, and the same rulesets everywhere
 	$(HW_TESTS) sim test
 
 bench: ## Measure against rivals in the same run

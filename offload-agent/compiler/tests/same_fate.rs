@@ -78,6 +78,19 @@ fn port_zero_behind_ct_takes_port_zero_only() {
     check(&ruleset(rules.map(rule)), &ports, &Capabilities::nicsim(), &packets);
 }
 
+/// A copy has another address; the connection is the packet's own.
+#[test]
+fn a_commit_is_of_the_packet_and_not_of_a_copy_before() {
+    for does in [
+        "clone(mod_nw_dst:10.0.0.7,output:3),ct(commit,zone=5)",
+        "mod_nw_dst:10.0.0.7,ct(commit,zone=5),output:3",
+        "clone(mod_nw_dst:10.0.0.7,output:3),ct(table=1,zone=5)",
+    ] {
+        let rules = [rule(&format!("ip actions={does}")), rule("table=1 actions=output:2")];
+        check(&ruleset(rules), &ports(), &Capabilities::nicsim(), &packets());
+    }
+}
+
 #[test]
 fn every_two_rules_one_above_the_other() {
     let (ports, packets, card) = (ports(), few_packets(), Capabilities::nicsim().tolerant());

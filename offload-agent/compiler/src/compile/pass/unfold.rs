@@ -329,7 +329,7 @@ impl<'a> Unfold<'a> {
             Micro::Output(to) => self.output(way, *to),
             Micro::Encap(to, fields, ecn) => self.encap(way, *to, fields, *ecn),
             Micro::Commit(asked) => match ct_step(asked, &way.state) {
-                Some(step) => way.steps.push(Step::Track(Box::new(step))),
+                Some(step) => way.track(step),
                 None => way.fail(Reason::Action("ct in a zone that is not known")),
             },
             Micro::Meter(bridge, id) => way.steps.push(Step::Meter(*bridge, *id)),
@@ -507,6 +507,14 @@ impl Way {
         }
         let problem = self.sent.problem.take();
         self.sent = Pending { problem, ..self.pending.clone() };
+    }
+
+    /// The connection is that of the packet as it is now, and not of a copy that was sent before.
+    fn track(&mut self, step: CtStep) {
+        if let Some(reason) = self.undone() {
+            return self.fail(reason);
+        }
+        self.steps.push(Step::Track(Box::new(step)));
     }
 
     /// A change that was made for an earlier copy cannot be taken back.
