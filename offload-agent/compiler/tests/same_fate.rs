@@ -60,7 +60,11 @@ fn every_single_rule() {
 #[test]
 fn a_ttl_that_runs_out_in_a_copy_is_for_ovs() {
     let (ports, packets) = (ports(), packets());
-    for does in ["clone(dec_ttl,output:1),output:3", "dec_ttl,clone(dec_ttl,output:2),output:3"] {
+    for does in [
+        "clone(dec_ttl,output:1),output:3",
+        "dec_ttl,clone(dec_ttl,output:2),output:3",
+        "clone(mod_nw_ttl:1,dec_ttl,output:1),output:3",
+    ] {
         let one = rule(&format!("ip actions={does}"));
         check(&ruleset([one]), &ports, &Capabilities::nicsim(), &packets);
     }
@@ -76,6 +80,32 @@ fn port_zero_behind_ct_takes_port_zero_only() {
         "table=1,priority=1 actions=output:2",
     ];
     check(&ruleset(rules.map(rule)), &ports, &Capabilities::nicsim(), &packets);
+}
+
+/// OVS may find a length behind the second tag, where flower finds another tag.
+#[test]
+fn a_length_behind_two_tags_is_for_ovs() {
+    let rules = [
+        rule("priority=2,dl_type=0x05ff actions=in_port"),
+        rule("priority=1,vlan_tci=0x1000/0x1000 actions=output:2"),
+    ];
+    let card = Capabilities { vlan_limit: None, ..Capabilities::nicsim() };
+    check(&ruleset(rules), &ports(), &card, &packets());
+}
+
+/// OVS reads a packet anew when it has been tracked, and no further than its `vlan-limit`.
+#[test]
+fn what_has_two_tags_is_not_tracked_again() {
+    let card = Capabilities { vlan_limit: Some(1), ..Capabilities::nicsim() };
+    for does in ["push_vlan:0x8100", "mod_vlan_vid:5,push_vlan:0x8100", "mod_vlan_vid:5", "note:00"]
+    {
+        for ct in ["ct(table=1,zone=5)", "ct(commit,table=1,zone=5)", "ct(commit,zone=5),output:2"]
+        {
+            let rules =
+                [rule(&format!("ip actions={does},{ct}")), rule("table=1 actions=output:2")];
+            check(&ruleset(rules), &ports(), &card, &packets());
+        }
+    }
 }
 
 /// A copy has another address; the connection is the packet's own.

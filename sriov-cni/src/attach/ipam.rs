@@ -78,7 +78,8 @@ pub enum IpamError {
 }
 
 impl IpamError {
-    fn is_same_refusal(&self, other: &Self) -> bool {
+    /// Whether the plugin says no to two verbs in the same words: it does not accept the configuration.
+    pub(super) fn is_same_refusal(&self, other: &Self) -> bool {
         match (self, other) {
             (
                 Self::Refused { code, message, .. },
@@ -117,20 +118,6 @@ impl Delegate {
     /// [`IpamError`].
     pub fn release(&self) -> Result<(), IpamError> {
         self.run("DEL", &self.conf).map(drop)
-    }
-
-    /// Gives back what a call that nobody saw end may have been given. A plugin that refuses ADD in the very words in which it refuses
-    /// DEL does not accept the configuration, and so has given nothing.
-    ///
-    /// # Errors
-    /// [`IpamError`].
-    pub fn release_unfinished(&self) -> Result<(), IpamError> {
-        let Err(error) = self.release() else { return Ok(()) };
-        match self.run("ADD", &self.conf) {
-            Err(again) if again.is_same_refusal(&error) => Ok(()),
-            Err(_) => Err(error),
-            Ok(_) => self.release(),
-        }
     }
 
     /// Whether the plugin is there to be asked.
@@ -348,24 +335,6 @@ mod tests {
         );
         delegate.plugin = "../sh".into();
         assert!(delegate.allocate().unwrap_err().to_string().contains("is no plugin's name"));
-    }
-
-    #[test]
-    fn a_configuration_that_is_refused_leaves_nothing_and_a_plugin_that_fails_may() {
-        let (_dir, refuses) = delegate(r#"echo '{"code": 7, "msg": "no ranges"}'; exit 1"#);
-        assert!(refuses.release_unfinished().is_ok());
-        let (_dir, is_full) = delegate(
-            r#"[ "$CNI_COMMAND" = DEL ] && echo '{"msg": "busy"}' || echo '{"msg": "no room"}'; exit 1"#,
-        );
-        let error = is_full.release_unfinished().unwrap_err().to_string();
-        assert_eq!(error, "IPAM plugin fake: busy");
-        let (dir, healed) = delegate(
-            r#"here=$(dirname $0); echo $CNI_COMMAND >> $here/calls
-               [ -e $here/added ] || { [ $CNI_COMMAND = ADD ] && touch $here/added; [ $CNI_COMMAND = ADD ] || exit 1; }
-               echo '{"ips":[{"address":"10.0.0.5/24"}]}'"#,
-        );
-        assert!(healed.release_unfinished().is_ok(), "what the question was given goes back, too");
-        assert_eq!(std::fs::read_to_string(dir.path().join("calls")).unwrap(), "DEL\nADD\nDEL\n");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use switchdev::binding::{External, ExternalError, ExternalStep, ReadEntries};
 use switchdev::ledger::Record;
 
 use super::device_info::DeviceInfo;
-use super::ipam::Delegate;
+use super::ipam::{Delegate, IpamError};
 use super::linux::BridgePort;
 use super::mend::mend;
 use super::ovs::OvsPort;
@@ -105,6 +105,8 @@ pub struct Steps {
     sysfs: Sysfs,
     /// The node's own OVSDB server, where ports of ours may be that no entry knows any more.
     database: Remote,
+    /// What an IPAM plugin said of the ADD before, if it said no.
+    refusal: Option<(Delegate, IpamError)>,
     /// What each took, for the log and the bench.
     pub times: Vec<(String, Duration)>,
 }
@@ -113,7 +115,8 @@ impl Steps {
     /// On this machine, whose OVSDB server is where it usually is.
     #[must_use]
     pub fn new(sysfs: Sysfs) -> Self {
-        Self { sysfs, database: Remote::default_socket(), times: Vec::new() }
+        let times = Vec::new();
+        Self { sysfs, database: Remote::default_socket(), refusal: None, times }
     }
 
     /// The same, with the OVSDB server elsewhere. Steps that are recorded name their own.
@@ -122,12 +125,9 @@ impl Steps {
         Self { database, ..self }
     }
 
-    fn take_step(&self, step: &Step, record: &Record) -> Result<Value, ExternalError> {
+    fn take_step(&mut self, step: &Step, record: &Record) -> Result<Value, ExternalError> {
         match step {
-            Step::Ipam(delegate) => delegate
-                .allocate()
-                .map(|result| result.to_json(Version::LATEST))
-                .map_err(ExternalError::new),
+            Step::Ipam(delegate) => self.allocate(delegate),
             Step::OvsPort(port) => {
                 port.attach().map(|ofport| json!({"ofport": ofport})).map_err(ExternalError::new)
             }
@@ -147,11 +147,9 @@ impl Steps {
         }
     }
 
-    /// What the step answered is not known where it failed, or nobody lived to record it.
-    fn undo_step(&self, step: &Step, outcome: &Value) -> Result<Value, ExternalError> {
+    fn undo_step(&self, step: &Step) -> Result<Value, ExternalError> {
         match step {
-            Step::Ipam(delegate) if outcome.is_null() => done(delegate.release_unfinished()),
-            Step::Ipam(delegate) => done(delegate.release()),
+            Step::Ipam(delegate) => done(self.release(delegate)),
             Step::OvsPort(port) => done(port.detach()),
             Step::BridgePort(port) => done(port.detach(&self.sysfs)),
             Step::PortRules(rules) => done(rules.remove()),
@@ -160,7 +158,33 @@ impl Steps {
         }
     }
 
-    fn timed<T>(&mut self, what: String, call: impl FnOnce(&Self) -> T) -> T {
+    fn allocate(&mut self, delegate: &Delegate) -> Result<Value, ExternalError> {
+        self.refusal = None;
+        match delegate.allocate() {
+            Ok(result) => Ok(result.to_json(Version::LATEST)),
+            Err(error) => {
+                let told = ExternalError::new(error.to_string());
+                self.refusal = Some((delegate.clone(), error));
+                Err(told)
+            }
+        }
+    }
+
+    /// A plugin that just refused ADD, and refuses DEL in the same words, does not accept the configuration: it gave nothing.
+    fn release(&self, delegate: &Delegate) -> Result<(), IpamError> {
+        let error = match delegate.release() {
+            Ok(()) => return Ok(()),
+            Err(error) => error,
+        };
+        match &self.refusal {
+            Some((asked, refusal)) if asked == delegate && refusal.is_same_refusal(&error) => {
+                Ok(())
+            }
+            _ => Err(error),
+        }
+    }
+
+    fn timed<T>(&mut self, what: String, call: impl FnOnce(&mut Self) -> T) -> T {
         let began = Instant::now();
         let answer = call(self);
         self.times.push((what, began.elapsed()));
@@ -207,8 +231,7 @@ impl External for Steps {
 
     fn take_back(&mut self, step: &ExternalStep, _: &Record) -> Result<(), ExternalError> {
         let ours = Step::from_record(step)?;
-        self.timed(format!("undo {}", step.kind), |steps| steps.undo_step(&ours, &step.outcome))
-            .map(drop)
+        self.timed(format!("undo {}", step.kind), |steps| steps.undo_step(&ours)).map(drop)
     }
 
     fn mend(&mut self, record: &Record) -> Result<Option<String>, ExternalError> {
@@ -248,6 +271,44 @@ mod tests {
             ("bridge-port", "add np0r0 to bridge br0")
         );
         assert_eq!(Step::from_record(&recorded).unwrap(), step);
+    }
+
+    /// A plugin that answers with what is in these files, and the step that asks it.
+    fn ipam(dir: &std::path::Path) -> (ExternalStep, impl Fn(&str, &str)) {
+        use std::os::unix::fs::PermissionsExt;
+        let program = dir.join("fake");
+        std::fs::write(&program, "#!/bin/sh\ncat \"$(dirname $0)/$CNI_COMMAND\"; exit 1\n")
+            .unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let delegate = Delegate {
+            plugin: "fake".into(),
+            path: vec![dir.to_owned()],
+            conf: serde_json::Map::new(),
+            env: std::collections::BTreeMap::new(),
+            pool: Vec::new(),
+        };
+        let says = {
+            let dir = dir.to_owned();
+            move |verb: &str, words: &str| {
+                std::fs::write(dir.join(verb), json!({"msg": words}).to_string()).unwrap();
+            }
+        };
+        (Step::Ipam(delegate).recorded().unwrap(), says)
+    }
+
+    #[test]
+    fn a_plugin_that_refuses_its_configuration_has_nothing_to_give_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let (step, says) = ipam(dir.path());
+        let Ok(Step::Ipam(delegate)) = Step::from_record(&step) else { panic!("{step:?}") };
+        let mut steps = Steps::new(Sysfs::default());
+        says("ADD", "no ranges");
+        says("DEL", "no ranges");
+        assert!(steps.release(&delegate).is_err(), "nobody knows what became of ADD");
+        assert!(steps.allocate(&delegate).unwrap_err().to_string().ends_with("no ranges"));
+        assert!(steps.release(&delegate).is_ok());
+        says("DEL", "busy");
+        assert!(steps.release(&delegate).is_err(), "it is something else that it says now");
     }
 
     #[test]

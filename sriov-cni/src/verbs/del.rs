@@ -5,7 +5,7 @@ use switchdev::binding::{ReleaseError, Released};
 use switchdev::ledger::LedgerError;
 
 use super::{Job, plan};
-use crate::attach::{IpamError, remove_of};
+use crate::attach::remove_of;
 use crate::log::Level;
 use crate::protocol::{Attachment, CniError, Code};
 
@@ -31,12 +31,9 @@ fn release(job: &mut Job<'_>, vf: PciAddress, attachment: &Attachment) -> Result
 /// The best that can be done: what IPAM keeps, what carries our mark, and the VF that the configuration names.
 fn without_entry(job: &mut Job<'_>, attachment: &Attachment) -> Result<(), CniError> {
     if let Some(delegate) = plan::delegate(job.conf, job.call, attachment) {
-        match delegate.release_unfinished() {
-            Err(error @ (IpamError::NotFound { .. } | IpamError::Name(_))) => {
-                job.log
-                    .line(Level::Warning, format_args!("addresses cannot be looked for: {error}"));
-            }
-            answer => answer.map_err(|error| CniError::new(Code::Io, error))?,
+        // What is asked of a plugin is recorded before, so there is something only if the record was lost.
+        if let Err(error) = delegate.release() {
+            job.log.line(Level::Warning, format_args!("IPAM was asked without a record: {error}"));
         }
     }
     if let Some(bridge) = &job.conf.bridge {

@@ -200,12 +200,12 @@ impl Site {
         }))
     }
 
-    /// The kernel gives back a moment after the namespace has gone.
     /// What carries our mark outside is swept by the program whose it is; with its entry lost it is in nobody's record.
     pub(super) fn sweep_outside(&self) {
         self.outside.borrow_mut().0.clear();
     }
 
+    /// The kernel gives back a moment after the namespace has gone.
     pub(super) fn wait_for_vf_at_home(&self) -> anyhow::Result<()> {
         let until = Instant::now() + HOMECOMING;
         while !Links::open()?.all()?.iter().any(|link| link.pci_parent == Some(self.vf)) {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use flow_compiler::capabilities::Capabilities;
 use flow_compiler::compile::interp::{
-    self, Connection, Conntrack, Filters, Frame, Parser, Rewrite, State, Translation, World,
+    self, Connection, Conntrack, Filters, Frame, Oracle, Parser, Rewrite, State, Translation, World,
 };
 use flow_compiler::compile::ir::Ingress;
 use flow_compiler::openflow::text::{Names, parse_rules};
@@ -101,11 +101,13 @@ fn answers(ruleset: &Ruleset) -> Vec<Conntrack> {
     let plain = states.map(|state| Connection { state, ..Connection::default() });
     let marked = Connection { mark: 1, translation: translated, ..plain[1] };
     let all = plain.into_iter().chain([marked]);
-    all.map(|connection| Conntrack {
+    let known = all.map(|connection| Conntrack {
         zones: BTreeMap::from([(CtZone(5), connection)]),
         ..Conntrack::default()
-    })
-    .collect()
+    });
+    // As the datapath that reads a packet anew, and says so where that makes a difference.
+    let anew = Conntrack { zones: BTreeMap::from([(CtZone(5), plain[1])]), oracle: Oracle::Trace };
+    known.chain([anew]).collect()
 }
 
 /// Whether a look at the second port can show anything that the first one does not.

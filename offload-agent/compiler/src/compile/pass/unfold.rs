@@ -15,8 +15,8 @@ use std::rc::Rc;
 
 use crate::compile::Input;
 use crate::compile::ir::{
-    Arrival, Bound, Chain, CtAsked, CtStep, Does, Encap, Entry, Ingress, PortRef, RuleId, Step,
-    Trail, both,
+    Arrival, Bound, Chain, CtAsked, CtStep, Does, Encap, Entry, Ingress, OnUntagged, PortRef,
+    RuleId, Step, Trail, both,
 };
 use crate::compile::verdict::Reason;
 use crate::compile::walk::graph::{
@@ -28,6 +28,8 @@ use crate::compile::walk::state::{Slot, State};
 use crate::compile::walk::value::Bits;
 use crate::openflow::{Field, Masked, Match, OfPort, VLAN_PRESENT, Zone};
 use crate::ports::{Port, PortKind, TunnelKey, TunnelKind};
+
+const BEHIND_A_TAG: Reason = Reason::Action("ct behind a pushed VLAN tag");
 
 /// A question with fewer ends is written out wherever it is asked.
 const WORTH_A_CHAIN: usize = 12;
@@ -255,7 +257,7 @@ impl<'a> Unfold<'a> {
             return self.entry(way, Does::Ovs(Reason::Action("ct with more done before it")));
         };
         if way.pending.tags_on(0) > 1 {
-            return self.entry(way, Does::Ovs(Reason::SecondTag));
+            return self.entry(way, Does::Ovs(BEHIND_A_TAG));
         }
         self.guard_second_tag(&way);
         let zone = through.zone;
@@ -302,8 +304,8 @@ impl<'a> Unfold<'a> {
                 Micro::Save => saved.push((way.state.clone(), way.pending.clone())),
                 Micro::Restore => {
                     if let Some((state, pending)) = saved.pop() {
-                        let most_ttl = way.pending.most_ttl;
-                        (way.state, way.pending) = (state, Pending { most_ttl, ..pending });
+                        way.state = state;
+                        way.pending = pending.after_copy(&way.pending);
                     }
                 }
                 op => self.one(way, op),
@@ -329,7 +331,10 @@ impl<'a> Unfold<'a> {
             Micro::Output(to) => self.output(way, *to),
             Micro::Encap(to, fields, ecn) => self.encap(way, *to, fields, *ecn),
             Micro::Commit(asked) => match ct_step(asked, &way.state) {
-                Some(step) => way.track(step),
+                Some(step) => {
+                    self.guard_second_tag(way);
+                    way.track(step);
+                }
                 None => way.fail(Reason::Action("ct in a zone that is not known")),
             },
             Micro::Meter(bridge, id) => way.steps.push(Step::Meter(*bridge, *id)),
@@ -433,14 +438,15 @@ impl<'a> Unfold<'a> {
         }
     }
 
-    /// OVS reads a packet anew when it has been tracked, and looks through one tag only.
+    /// Where a rule puts a tag in front of another, nobody says whether tracking finds the IP header, and OVS, which reads the packet
+    /// anew behind it, looks through one tag only.
     fn guard_second_tag(&mut self, way: &Way) {
         let tagged =
             Match::any().with_masked(Field::VlanTci, VLAN_PRESENT.into(), VLAN_PRESENT.into());
         let Some(takes) = both(&way.takes, &tagged).filter(|_| way.pending.tags_on(1) > 1) else {
             return;
         };
-        self.entry(Way { takes, ..way.clone() }, Does::Ovs(Reason::SecondTag));
+        self.entry(Way { takes, ..way.clone() }, Does::Ovs(BEHIND_A_TAG));
     }
 
     fn entry(&mut self, way: Way, does: Does) {
@@ -465,8 +471,19 @@ impl Pending {
         self.tags.iter().fold(tags, |tags, step| match step {
             Step::PushVlan(_) => tags + 1,
             Step::PopVlan => tags.saturating_sub(1),
+            Step::SetVid { untagged: OnUntagged::Push, .. }
+            | Step::SetPcp { untagged: OnUntagged::Push, .. } => tags.max(1),
             _ => tags,
         })
+    }
+
+    /// What a copy leaves behind when it is gone: OVS tells the sender of a TTL that ran out in it.
+    fn after_copy(mut self, copy: &Pending) -> Pending {
+        if copy.ttl > self.ttl {
+            self.most_ttl = self.most_ttl.max(copy.most_ttl);
+            self.problem = self.problem.or_else(|| copy.problem.clone());
+        }
+        self
     }
 
     fn dec_ttl(&mut self) {
@@ -511,7 +528,8 @@ impl Way {
 
     /// The connection is that of the packet as it is now, and not of a copy that was sent before.
     fn track(&mut self, step: CtStep) {
-        if let Some(reason) = self.undone() {
+        let behind_a_tag = (self.pending.tags_on(0) > 1).then_some(BEHIND_A_TAG);
+        if let Some(reason) = behind_a_tag.or_else(|| self.undone()) {
             return self.fail(reason);
         }
         self.steps.push(Step::Track(Box::new(step)));

@@ -54,9 +54,6 @@ fn problem(explorer: &Explorer<'_>, walk: &mut Walk<'_>, ct: &Ct) -> Option<Reas
     if rewrites_the_tuple(walk) {
         return Some(Reason::Action("ct after a change of what it tracks"));
     }
-    if walk.pushed_a_tag() {
-        return Some(Reason::Action("ct behind a pushed VLAN tag"));
-    }
     if recirculates && (walk.sent || !walk.is_last()) {
         return Some(Reason::Action("ct with more to do"));
     }

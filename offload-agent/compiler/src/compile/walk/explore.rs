@@ -146,11 +146,6 @@ impl<'a> Walk<'a> {
         self.state.settled(Slot::InnerTag).value(VLAN_PRESENT.into()) != Some(0)
     }
 
-    /// Whether a rule has put a tag in front of one; then nobody says whether tracking finds the IP header.
-    pub(super) fn pushed_a_tag(&mut self) -> bool {
-        self.state.wrote(Slot::InnerTag) && self.has_inner_tag()
-    }
-
     /// Whether nothing that is left to do concerns the packet; then it is left out.
     pub(super) fn is_last(&mut self) -> bool {
         let idle = self.frames.iter().all(|frame| frame.rest.iter().all(is_idle));

@@ -62,11 +62,6 @@ impl State {
         self.slots.insert(slot, bits);
     }
 
-    /// Whether the pipeline has put something there.
-    pub(super) fn wrote(&self, slot: Slot) -> bool {
-        self.slots.contains_key(&slot)
-    }
-
     /// Whether something was written into a field, or came with the packet from a tunnel.
     pub(in crate::compile) fn has_option(&self, field: Field) -> bool {
         self.origin == Origin::Tunnel || self.slots.contains_key(&Slot::Field(field))

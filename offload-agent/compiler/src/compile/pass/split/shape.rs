@@ -60,16 +60,17 @@ fn tagged(tag: Piece, ethertype: Option<u128>, capabilities: &Capabilities) -> V
     let Some(ethertype) = ethertype else {
         return vec![Piece { key, inexact }];
     };
-    if ethertype < FIRST_ETHERTYPE {
-        return llc_rule(&key);
-    }
     let one_tag_only = capabilities.vlan_limit == Some(1);
     let behind = key.clone().with(KeyField::EthType, ethertype);
     if TAG_TYPES.contains(&ethertype) {
         let deeper = (!one_tag_only).then_some(Reason::SecondTag);
         return vec![Piece { key: behind, inexact: inexact.or(deeper) }];
     }
-    let mut pieces = vec![Piece { key: behind, inexact }, snap(key.clone())];
+    let mut pieces = if ethertype < FIRST_ETHERTYPE {
+        llc_rule(&key)
+    } else {
+        vec![Piece { key: behind, inexact }, snap(key.clone())]
+    };
     if !one_tag_only {
         pieces.extend(TAG_TYPES.map(|tpid| second_tag(&key, tpid)));
     }
