@@ -8,6 +8,7 @@ use switchdev::Sysfs;
 use switchdev::phys_port::VfIndex;
 use switchdev::sriov::{set_drivers_autoprobe, set_vf_count, wait_for_netdevs};
 
+use super::nicsim::wait_for_carrier;
 use super::tool::run;
 
 /// The PF that igb drives.
@@ -56,6 +57,14 @@ pub fn netdev() -> anyhow::Result<String> {
     let mut names = std::fs::read_dir(format!("/sys/bus/pci/devices/{PF}/net"))?;
     let name = names.next().context("the igb PF has no netdev")??;
     Ok(name.file_name().to_string_lossy().into_owned())
+}
+
+/// Its netdev, up and with carrier: igb tells of that seconds later, and an address comes with it.
+pub fn netdev_up() -> anyhow::Result<String> {
+    let name = netdev()?;
+    run(&format!("ip link set {name} up"))?;
+    wait_for_carrier(&name)?;
+    Ok(name)
 }
 
 /// Loads a driver, which may be part of the kernel.

@@ -50,8 +50,7 @@ pub(super) fn pods_queue(ctx: &mut Ctx) -> anyhow::Result<()> {
     let igb = IgbVfs::bound(VFS_OF_A_PF)?;
     let mut ovs = Ovs::start()?;
     ovs.bridge(BRIDGE, &[UPLINK])?;
-    let igb_pf = igb::netdev()?;
-    run(&format!("ip link set {igb_pf} up"))?;
+    let igb_pf = igb::netdev_up()?;
     std::fs::create_dir_all("/var/lib/linerate/ledger")?;
     let scope =
         Scope { files: vec![PathBuf::from("/var/lib/linerate")], ovs: Some(ovs.dir().to_owned()) };

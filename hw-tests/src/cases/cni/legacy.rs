@@ -28,8 +28,7 @@ pub(super) fn netconfs_on_nicsim(ctx: &mut Ctx) -> anyhow::Result<()> {
 
 pub(super) fn netconfs_on_igb(_: &mut Ctx) -> anyhow::Result<()> {
     let vfs = IgbVfs::bound(1)?;
-    let pf = igb::netdev()?;
-    run(&format!("ip link set {pf} up"))?;
+    let pf = igb::netdev_up()?;
     let _pod = Netns::new("pod")?;
     let result = Bench::legacy(vfs.address(0)?, &pf)?.run(&json!({}), &common_rows());
     run(&format!("ip link set {pf} down"))?;

@@ -290,9 +290,7 @@ fn igb_vf(driver: &str) -> anyhow::Result<(Card, PciAddress)> {
     let card = Card::Igb;
     let link = std::fs::read_link(igb("virtfn1"))?;
     let vf: PciAddress = link.file_name().context("a VF's address")?.to_string_lossy().parse()?;
-    let pf = crate::guest::igb::netdev()?;
-    run(&format!("ip link set {pf} up"))?;
-    nicsim::wait_for_carrier(&pf)?;
+    crate::guest::igb::netdev_up()?;
     let only = switchdev::driver::Binding::Only(driver.to_owned());
     switchdev::driver::bind(&Sysfs::default(), vf, &only)?;
     Ok((card, vf))
