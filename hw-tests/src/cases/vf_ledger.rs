@@ -91,17 +91,19 @@ fn the_pod_dies(ctx: &mut Ctx) -> anyhow::Result<()> {
 }
 
 fn without_the_entry(ctx: &mut Ctx) -> anyhow::Result<()> {
-    ctx.long_only()?;
     let site = Site::switchdev(ctx)?;
     let before = names()?;
     for dies in [false, true] {
         let pod = site.pod()?;
         site.bind(&Wish::default(), &never())?;
         std::fs::remove_file(site.entry_path())?;
-        let pod = if dies { None } else { Some(pod) };
-        if dies {
+        let pod = if dies {
+            drop(pod);
             site.wait_for_vf_at_home()?;
-        }
+            None
+        } else {
+            Some(pod)
+        };
         let released: Released = site.release(&never())?;
         ensure!(released.to_string().contains("its ledger entry was missing"), "{released}");
         site.sweep_outside();

@@ -1,6 +1,7 @@
 //! `offload-agent compile`: rules and ports from files, filters and verdicts on standard output. Nothing is touched.
 
 mod card;
+mod connection;
 mod error;
 mod explain;
 mod needs;
@@ -63,6 +64,7 @@ Examples:
 
   offload-agent compile --flows flows --ports ports --ct-state est \\
     --explain-packet 'tcp,in_port=np0r0,dl_dst=0a:00:00:00:00:02,nw_src=10.0.0.1,nw_dst=10.0.0.2,tp_dst=80'
+  ... --ct-connection zone=8,state=est,mark=0x2,dst=10.16.0.4:8080    # a Service's connection, translated in zone 8
 
 Exit codes:
   0  compiled; a rule that cannot be offloaded is an answer, not a failure
@@ -112,7 +114,11 @@ pub struct Args {
     pub explain_packet: Option<String>,
     /// What connection tracking says of the explained packet.
     #[arg(long, value_enum, default_value = "new", requires = "explain_packet")]
-    pub ct_state: explain::CtState,
+    pub ct_state: connection::CtState,
+    /// The connection it belongs to in a zone, and how its packets are translated there: "zone=8,state=est,mark=0x2,dst=10.0.0.2:80".
+    /// Without a zone, in all.
+    #[arg(long, value_name = "KEY=VALUE,...", requires = "explain_packet")]
+    pub ct_connection: Vec<connection::CtConnection>,
 }
 
 /// What `compile` prints.
@@ -140,7 +146,10 @@ pub fn run(args: &Args) -> Result<Exit, CompileError> {
     let names = device_names(&ports);
     let asked = args.explain_packet.as_deref();
     let asked = asked
-        .map(|flow| explain::Asked::parse(flow, args.ct_state, &ports, &ruleset))
+        .map(|flow| {
+            let conntrack = connection::conntrack(args.ct_state, &args.ct_connection);
+            explain::Asked::parse(flow, conntrack, &ports, &ruleset)
+        })
         .transpose()?;
     let compiled = flow_compiler::compile(&ruleset, &ports, &capabilities);
     if let Some(asked) = asked {

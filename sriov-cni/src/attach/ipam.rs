@@ -1,9 +1,9 @@
 //! IPAM by another plugin: found in `CNI_PATH`, run with our environment and a configuration on stdin.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -180,22 +180,12 @@ impl Delegate {
             .stderr(Stdio::inherit())
             .spawn()
             .map_err(failed)?;
-        if let Some(mut stdin) = child.stdin.take() {
-            let written = stdin.write_all(Value::Object(conf.clone()).to_string().as_bytes());
-            // A plugin that failed early does not read; its answer says why.
-            written
-                .or_else(|error| {
-                    if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) }
-                })
-                .map_err(failed)?;
-        }
-        let output = child.wait_with_output().map_err(failed)?;
-        let answer = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
-        if output.status.success() {
-            Ok(answer)
-        } else {
-            Err(self.refused(&answer, &output.stdout))
-        }
+        let said = exchange(&mut child, conf);
+        // Whatever went wrong, it is not left running behind our back.
+        let status = child.wait().map_err(failed)?;
+        let said = said.map_err(failed)?;
+        let answer = serde_json::from_slice(&said).unwrap_or(Value::Null);
+        if status.success() { Ok(answer) } else { Err(self.refused(&answer, &said)) }
     }
 
     fn refused(&self, answer: &Value, stdout: &[u8]) -> IpamError {
@@ -232,6 +222,24 @@ impl Delegate {
             }
         })
     }
+}
+
+/// Gives a plugin its configuration, and reads what it says.
+fn exchange(child: &mut Child, conf: &Map<String, Value>) -> io::Result<Vec<u8>> {
+    let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
+    if let Some(mut stdin) = stdin {
+        let written = stdin.write_all(Value::Object(conf.clone()).to_string().as_bytes());
+        // A plugin that failed early does not read; its answer says why.
+        written.or_else(|error| match error.kind() {
+            io::ErrorKind::BrokenPipe => Ok(()),
+            _ => Err(error),
+        })?;
+    }
+    let mut said = Vec::new();
+    if let Some(mut stdout) = stdout {
+        stdout.read_to_end(&mut said)?;
+    }
+    Ok(said)
 }
 
 fn is_latest(conf: &Map<String, Value>) -> bool {

@@ -4,47 +4,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
 use std::io::{self, Write};
 
-use clap::ValueEnum;
 use flow_compiler::Compiled;
 use flow_compiler::compile::interp::{
-    Connection, Conntrack, Delivery, Effects, Egress, Fate, Filters, Followed, Frame, Hop, Outcome,
-    Packet, Parser, State, World, openflow, outcomes,
+    Conntrack, Delivery, Effects, Egress, Fate, Filters, Followed, Frame, Hop, Outcome, Packet,
+    Parser, World, openflow, outcomes,
 };
 use flow_compiler::compile::ir::Ingress;
 use flow_compiler::openflow::text::parse_rules;
 use flow_compiler::openflow::{BridgeName, Field, OfPort, Ruleset};
 use flow_compiler::ports::PortMap;
-use tc_filter::{CtZone, IfIndex};
+use tc_filter::IfIndex;
 
 use super::{CompileError, names, outer, packet};
 
 /// How many tags OVS looks through, unless it is set otherwise.
 const VLAN_LIMIT: u8 = 1;
-
-/// What connection tracking says of the packet, in every zone.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum CtState {
-    /// It begins a connection.
-    #[default]
-    New,
-    /// It belongs to one, in its direction.
-    Est,
-    /// It belongs to one, in the other direction.
-    Rpl,
-}
-
-impl CtState {
-    fn conntrack(self) -> Conntrack {
-        let state = match self {
-            CtState::New => return Conntrack::default(),
-            CtState::Est => State::Established,
-            CtState::Rpl => State::Reply,
-        };
-        let zones = (0..=u16::MAX)
-            .map(|zone| (CtZone(zone), Connection { state, ..Connection::default() }));
-        Conntrack { zones: zones.collect(), ..Conntrack::default() }
-    }
-}
 
 /// A packet that comes in by a port.
 #[derive(Debug)]
@@ -58,7 +32,7 @@ impl Asked {
     /// Reads `[BRIDGE ]FLOW`, as `ofproto/trace` has it.
     pub(super) fn parse(
         text: &str,
-        ct: CtState,
+        conntrack: Conntrack,
         ports: &PortMap,
         ruleset: &Ruleset,
     ) -> Result<Asked, CompileError> {
@@ -74,7 +48,7 @@ impl Asked {
         let tunnel = outer::header(&fields, known, &options.unwrap_or_default())?;
         let ingress = Ingress { bridge, port };
         let packet = Packet { tunnel, ..Packet::from(packet::frame(&fields)) };
-        Ok(Asked { ingress, packet, conntrack: ct.conntrack() })
+        Ok(Asked { ingress, packet, conntrack })
     }
 }
 

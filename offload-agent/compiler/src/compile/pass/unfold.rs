@@ -31,8 +31,13 @@ use crate::ports::{Port, PortKind, TunnelKey, TunnelKind};
 
 const BEHIND_A_TAG: Reason = Reason::Action("ct behind a pushed VLAN tag");
 
+const COMMIT: Reason = Reason::Action("ct(commit) before a large part of the pipeline");
+
 /// A question with fewer ends is written out wherever it is asked.
 const WORTH_A_CHAIN: usize = 12;
+/// So many ends are written out once more for packets whose connection has just been committed: they cannot share a chain with others,
+/// for OVS does not look at the connection again before the next `ct`. Where there are more, those few packets stay in OVS.
+const MOST_BEHIND_COMMIT: usize = 256;
 /// More entries than this for one port, and the rest stays in OVS.
 const MOST_ENTRIES: usize = 20_000;
 
@@ -236,8 +241,13 @@ impl<'a> Unfold<'a> {
     fn go_on(&mut self, way: Way, id: NodeId) {
         let Some(node) = self.graph.node(id) else { return };
         let worth = node.callers > 1 && node.size >= WORTH_A_CHAIN;
-        if !worth || !way.steps.is_empty() || !self.input.capabilities.has_chains() {
+        if !worth || !self.input.capabilities.has_chains() {
             return self.ask(way, id);
+        }
+        if !way.steps.is_empty() {
+            let commits = way.steps.iter().any(|step| matches!(step, Step::Track(_)));
+            let too_many = commits && node.size > MOST_BEHIND_COMMIT;
+            return if too_many { self.entry(way, Does::Ovs(COMMIT)) } else { self.ask(way, id) };
         }
         let start = (id.number(), false);
         let bound = if way.arrival.bound == Bound::Free { Bound::Free } else { Bound::All };

@@ -255,6 +255,8 @@ impl<'w> Walk<'w> {
         }
         match state.flow.get(Field::NwTtl) {
             0 | 1 => {
+                // The controller gets the packet as it is now.
+                self.commit(state);
                 self.doubt(Doubt::Controller);
                 STOP
             }
