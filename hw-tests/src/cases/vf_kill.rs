@@ -2,7 +2,7 @@
 //!
 //! `strace` first writes down which calls ADD and DEL make, and then meets the plugin when it enters one of them, and kills it, or lets the
 //! call fail; the call is not carried out. After a kill the runtime calls DEL or GC, with the pod there or gone, or an agent starts. The
-//! node has OVS, nicsim in switchdev mode, and host-local for addresses. A process is dear in the guest, so only each [`STRIDE`]-th call is
+//! node has OVS, nicsim in switchdev mode, and host-local for addresses. A process is dear in the guest, so only [`IN_A_RUN`] calls are
 //! tried, another part of them every day, unless all are asked for: `LINERATE_LONG=1 hw-tests sim test --kernel stock vf-kill`.
 
 mod plugin;
@@ -26,8 +26,8 @@ const fn case(name: &'static str, run: fn(&mut Ctx) -> anyhow::Result<()>) -> Ca
     Case { name, kernels: Kernels::Only(&[Flavour::Stock]), run }
 }
 
-/// Every so manieth call in the short form: no divisor of how often anything repeats.
-const STRIDE: usize = 17;
+/// So many calls of each kind in every run, other ones each day.
+const IN_A_RUN: usize = 4;
 /// Fewer calls than any ADD or DEL makes.
 const TOO_FEW: usize = 30;
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -47,7 +47,7 @@ const RESCUERS: [Rescuer; 3] = [Rescuer::Del, Rescuer::Gc, Rescuer::DelWithoutPo
 /// The calls that are tried.
 fn tried<'a>(ctx: &Ctx, calls: &'a [At]) -> impl Iterator<Item = &'a At> + use<'a> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let stride = if ctx.long { 1 } else { STRIDE };
+    let stride = if ctx.long { 1 } else { calls.len().div_ceil(IN_A_RUN).max(1) };
     let first = usize::try_from(now.as_secs() / DAY.as_secs()).unwrap_or_default() % stride;
     calls.iter().skip(first).step_by(stride)
 }
@@ -157,7 +157,6 @@ fn then_an_agent(ctx: &Ctx, site: &Site) -> anyhow::Result<()> {
 
 /// ADD says so and leaves nothing; DEL says what is left, and succeeds the next time. Where they can do without, they succeed.
 fn a_call_fails(ctx: &mut Ctx) -> anyhow::Result<()> {
-    ctx.long_only()?;
     let site = Site::new(ctx)?;
     for verb in ["ADD", "DEL"] {
         Trial { verb, mishap: Mishap::Failed }.each(ctx, &site, |_, ended, pod| {

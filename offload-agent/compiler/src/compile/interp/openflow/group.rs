@@ -47,7 +47,7 @@ impl<'w> Walk<'w> {
         let actions: Vec<_> = bucket.actions.iter().collect();
         let before = self.translations;
         self.list(&mut copy, &action_set::ordered(&actions));
-        self.after_a_copy(state, before);
+        self.after_a_copy(state, &copy, before);
     }
 }
 

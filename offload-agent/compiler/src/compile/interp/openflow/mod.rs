@@ -157,6 +157,7 @@ fn arrive<'w>(
         table: TableId(0),
         depth: 0,
         exit: false,
+        translated: false,
         unclear: None,
     };
     Some((state, doubts))

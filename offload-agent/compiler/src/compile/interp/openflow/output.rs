@@ -92,6 +92,6 @@ impl<'w> Walk<'w> {
         beyond.flow.enter_bridge(port);
         self.first_table(&mut beyond, TableId(0));
         self.finish(&mut beyond);
-        self.after_a_copy(state, before);
+        self.after_a_copy(state, &beyond, before);
     }
 }

@@ -44,7 +44,7 @@ impl<'w> Walk<'w> {
         rewrite::translate(&mut state.frame, found.translation);
         self.translations += usize::from(found.translation != Translation::default());
         if let Some(table) = ct.table {
-            let mut again = state.clone();
+            let mut again = State { translated: false, ..state.clone() };
             again.table = table;
             again.depth = 0;
             self.answer(&mut again, &asked, found);
@@ -52,6 +52,7 @@ impl<'w> Walk<'w> {
             self.recirculate(again);
         }
         self.effects.tracked.push(asked);
+        state.translated |= found.translation != Translation::default();
         state.flow.clear_conntrack();
     }
 

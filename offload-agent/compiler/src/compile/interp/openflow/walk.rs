@@ -47,6 +47,8 @@ pub(super) struct State<'w> {
     pub(super) depth: usize,
     /// An `exit` was met.
     pub(super) exit: bool,
+    /// Its bytes were translated after they were read.
+    pub(super) translated: bool,
     /// Something was done to it that nobody defines; it matters once it is sent.
     pub(super) unclear: Option<&'static str>,
 }
@@ -223,13 +225,16 @@ impl<'w> Walk<'w> {
         self.list(&mut copy, &actions.iter().collect::<Vec<_>>());
         self.finish(&mut copy);
         state.exit = copy.exit;
-        self.after_a_copy(state, before);
+        self.after_a_copy(state, &copy, before);
     }
 
-    /// The datapath may have done without a copy, and then a translation stays in the packet.
-    pub(super) fn after_a_copy(&self, state: &mut State<'w>, translations: usize) {
-        if self.translations > translations {
+    /// The datapath may have done without a copy. Then a translation stays in the packet, and what the copy wrote is written back as
+    /// it was before an earlier translation.
+    pub(super) fn after_a_copy(&self, state: &mut State<'w>, copy: &State<'w>, before: usize) {
+        if self.translations > before {
             state.unclear = Some("what a translation of a copy leaves in the packet");
+        } else if state.translated && copy.base != state.base {
+            state.unclear = Some("what a copy leaves in a packet that was translated");
         }
     }
 
