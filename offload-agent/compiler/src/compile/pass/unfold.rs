@@ -36,7 +36,7 @@ const COMMIT: Reason = Reason::Action("ct(commit) before a large part of the pip
 /// A question with fewer ends is written out wherever it is asked.
 const WORTH_A_CHAIN: usize = 12;
 /// So many ends are written out once more for packets whose connection has just been committed: they cannot share a chain with others,
-/// for OVS does not look at the connection again before the next `ct`. Where there are more, those few packets stay in OVS.
+/// for a commit may translate them, and OVS goes on with what they were before. Where there are more, those few packets stay in OVS.
 const MOST_BEHIND_COMMIT: usize = 256;
 /// More entries than this for one port, and the rest stays in OVS.
 const MOST_ENTRIES: usize = 20_000;
@@ -66,13 +66,14 @@ pub(in crate::compile) fn unfold(
         chains: vec![Chain::default()],
         known: BTreeMap::new(),
         todo: Vec::new(),
+        later: Vec::new(),
         entries: 0,
     };
     for root in roots {
         unfold.params = params(&root.state);
         let way = Way::new(0, root);
         unfold.follow(way, &root.tail);
-        while let Some((way, start)) = unfold.todo.pop() {
+        while let Some((way, start)) = unfold.todo.pop().or_else(|| unfold.later.pop()) {
             unfold.chain(way, start);
         }
     }
@@ -102,6 +103,7 @@ struct Unfold<'a> {
     chains: Vec<Chain>,
     known: BTreeMap<ChainKey, usize>,
     todo: Vec<(Way, Start<'a>)>,
+    later: Vec<(Way, Start<'a>)>,
     entries: usize,
 }
 
@@ -163,9 +165,9 @@ impl Way {
     }
 
     /// The same packets at the start of another chain.
-    fn at(&self, chain: usize, arrival: Arrival) -> Way {
+    fn at(&self, chain: usize) -> Way {
         let (takes, trail) = (Match::any(), Rc::new(Trail::default()));
-        Way { chain, takes, trail, arrival, ..self.clone() }
+        Way { chain, takes, trail, ..self.clone() }
     }
 
     fn by(&mut self, rules: &Rc<[RuleId]>) {
@@ -244,15 +246,17 @@ impl<'a> Unfold<'a> {
         if !worth || !self.input.capabilities.has_chains() {
             return self.ask(way, id);
         }
+        let free = way.arrival.bound == Bound::Free;
         if !way.steps.is_empty() {
             let commits = way.steps.iter().any(|step| matches!(step, Step::Track(_)));
-            let too_many = commits && node.size > MOST_BEHIND_COMMIT;
+            // Where packets must not come back to OVS, this would keep all the others from the chain.
+            let too_many = free && commits && node.size > MOST_BEHIND_COMMIT;
             return if too_many { self.entry(way, Does::Ovs(COMMIT)) } else { self.ask(way, id) };
         }
+        let mut next = way.clone();
+        next.arrival.bound = if free { Bound::Free } else { Bound::All };
         let start = (id.number(), false);
-        let bound = if way.arrival.bound == Bound::Free { Bound::Free } else { Bound::All };
-        let arrival = Arrival { bound, ..way.arrival };
-        let chain = self.find(&way, start, &node.needs, arrival, Start::Node(id));
+        let chain = self.find(&next, start, &node.needs, Start::Node(id));
         self.entry(way, Does::Goto { through: Vec::new(), chain });
     }
 
@@ -272,38 +276,33 @@ impl<'a> Unfold<'a> {
         self.guard_second_tag(&way);
         let zone = through.zone;
         all.push(through);
-        let arrival = Arrival { tracked: true, bound: bound(way.arrival.bound, ct) };
         let mut next = way.clone();
+        next.arrival = Arrival { tracked: true, bound: bound(way.arrival.bound, ct) };
         next.state.tracked(&Bits::constant(zone.into()), 0, ct.asked.translates());
         next.state.learn(&Match::any().with_masked(Field::IpFrag, 0, 3));
         let start = (std::ptr::from_ref(ct).addr(), true);
-        let chain = self.find(&next, start, &ct.needs, arrival, Start::Ct(ct));
+        let chain = self.find(&next, start, &ct.needs, Start::Ct(ct));
         self.entry(way, Does::Goto { through: all, chain });
     }
 
-    /// The chain for these packets, made if there is none yet.
-    fn find(
-        &mut self,
-        way: &Way,
-        start: (usize, bool),
-        needs: &Reads,
-        arrival: Arrival,
-        from: Start<'a>,
-    ) -> usize {
+    /// The chain for these packets, made if there is none yet. Those of new connections come last: at a limit it is they that stay in OVS.
+    fn find(&mut self, way: &Way, start: (usize, bool), needs: &Reads, from: Start<'a>) -> usize {
         let key = ChainKey {
             start,
             params: self.params.clone(),
             needs: needs.settled(&way.state),
             pending: way.pending.clone(),
-            arrival,
+            arrival: way.arrival,
         };
         if let Some(chain) = self.known.get(&key) {
             return *chain;
         }
         let chain = self.chains.len();
-        self.chains.push(Chain { entries: Vec::new(), arrival });
+        self.chains.push(Chain { entries: Vec::new(), arrival: way.arrival });
         self.known.insert(key, chain);
-        self.todo.push((way.at(chain, arrival), from));
+        let is_new = matches!(from, Start::Ct(ct) if ct.asked.commit);
+        let todo = if is_new { &mut self.later } else { &mut self.todo };
+        todo.push((way.at(chain), from));
         chain
     }
 
