@@ -103,6 +103,8 @@ pub enum Reason {
     CannotWrite(Field),
     /// The packet takes too many turns.
     TooDeep,
+    /// Its port would need more filters than this.
+    TooMany(usize),
     /// No rule of a table takes the packet; what happens then depends on the controller.
     Missed(TableId),
     /// A conjunction that comes to too many filters, or two that disagree.
@@ -183,6 +185,7 @@ impl Reason {
             Reason::Copy(_) => "copy",
             Reason::CannotWrite(_) => "cannot_write",
             Reason::TooDeep => "too_deep",
+            Reason::TooMany(_) => "too_many",
             Reason::Missed(_) => "missed",
             Reason::Conjunction => "conjunction",
             Reason::TtlExpires => "ttl_expires",
@@ -294,6 +297,7 @@ impl fmt::Display for Reason {
             Reason::Copy(field) => write!(f, "it copies something unknown into {field}"),
             Reason::CannotWrite(field) => write!(f, "TC cannot write {field}"),
             Reason::TooDeep => f.write_str("the way through the tables is too long"),
+            Reason::TooMany(most) => write!(f, "its port would need more than {most} filters"),
             Reason::Missed(table) => write!(f, "no rule of table {table} takes the packet, and then the controller decides"),
             Reason::Conjunction => f.write_str("the conjunction comes to too many filters, or another one takes the same packet"),
             Reason::TtlExpires => f.write_str("the TTL runs out, and OVS tells the sender"),

@@ -189,7 +189,7 @@ impl<'a> Unfold<'a> {
     fn ask(&mut self, way: Way, id: NodeId) {
         let Some(node) = self.graph.node(id) else { return };
         if self.entries > MOST_ENTRIES {
-            return self.entry(way, Does::Ovs(Reason::TooDeep));
+            return self.entry(way, Does::Ovs(Reason::TooMany(MOST_ENTRIES)));
         }
         for edge in &node.edges {
             self.edge(way.clone(), edge);
@@ -229,7 +229,7 @@ impl<'a> Unfold<'a> {
     fn follow(&mut self, mut way: Way, tail: &'a Tail) {
         way.by(&tail.rules);
         if self.entries > MOST_ENTRIES {
-            return self.entry(way, Does::Ovs(Reason::TooDeep));
+            return self.entry(way, Does::Ovs(Reason::TooMany(MOST_ENTRIES)));
         }
         self.perform(&mut way, &tail.ops);
         match &tail.end {
