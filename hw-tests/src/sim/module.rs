@@ -102,6 +102,8 @@ fn make(kernel: &Kernel, dir: &Path) -> anyhow::Result<()> {
         .arg(&kernel.build)
         .arg(format!("M={}", dir.display()))
         .arg(format!("-j{jobs}"))
+        // Where the headers bring a vmlinux, as Debian's of 6.12.117 do, pahole would have to write types for BPF, which nobody needs.
+        .arg("CONFIG_DEBUG_INFO_BTF_MODULES=")
         .arg("modules");
     // A make that called us must not pass its flags on.
     make.env_remove("MAKEFLAGS").env_remove("MAKELEVEL").env_remove("MFLAGS");
