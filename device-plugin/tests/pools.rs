@@ -8,15 +8,16 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use cards::{Node, config, pci};
-use device_plugin::device::DeviceId;
 use device_plugin::device::read::Kernel;
+use device_plugin::device::{Barred, DeviceId};
 use device_plugin::holds::{Hold, Holder, Holds, State};
 use device_plugin::pool::Pools;
 use device_plugin::pool::assign::Look;
 use device_plugin::pool::changes::sentence;
 use device_plugin::pool::health::FORGET_AFTER;
-use switchdev::Sysfs;
+use plugin_testkit::Tree;
 use switchdev::eswitch::EswitchMode;
+use switchdev::{IfIndex, Sysfs};
 
 /// The members of each pool, shortened: `03:00.2`.
 fn members(pools: &Pools) -> BTreeMap<String, Vec<String>> {
@@ -84,6 +85,56 @@ fn each_selector_selects_what_it_does_elsewhere() {
     for (selectors, wanted) in cases {
         let pool = format!(r#"{{"resourceName": "a", "selectors": {selectors}}}"#);
         assert_eq!(selected(&node, &pool), *wanted, "{selectors}");
+    }
+}
+
+/// Without `CAP_NET_ADMIN` nobody is told an e-switch's mode: a guess would give a pod the wrong kind of VF.
+#[test]
+fn an_eswitch_whose_mode_is_not_known_is_in_neither_mode() {
+    let mut node = Node::new();
+    node.kernel.eswitches.clear();
+    for mode in ["legacy", "switchdev"] {
+        let pool = format!(r#"{{"resourceName": "a", "selectors": {{"eswitchMode": "{mode}"}}}}"#);
+        assert_eq!(selected(&node, &pool), [""; 0], "{mode}");
+    }
+}
+
+/// A bond's ports and a virtio card have the route's netdev not in their own directory; a sub-function's is in its PF's.
+#[test]
+fn what_the_default_route_goes_by_is_in_no_pool() {
+    let barred = |ifindex: u32| {
+        let mut node = Node::new();
+        stacked(&node.tree);
+        node.kernel.default_routes = [IfIndex(ifindex)].into();
+        let barred = node.devices();
+        let barred = barred.values().filter(|d| d.barred == Some(Barred::DefaultRoute));
+        barred.map(|d| d.id.as_str().trim_start_matches("0000:").to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(barred(99), ["07:00.0"]);
+    assert_eq!(barred(100), ["06:00.0", "07:00.0"], "bond0");
+    assert_eq!(barred(101), ["0a:00.0"], "virtio");
+    assert_eq!(barred(102), ["mlx5_core.sf.4"], "a sub-function, whose PF has VFs besides");
+    assert_eq!(barred(1), [""; 0]);
+}
+
+/// A bond of `eth2` and `eth3`, and a virtio card.
+fn stacked(tree: &Tree) {
+    let net = tree.path().join("class/net");
+    let bond = net.join("bond0");
+    std::fs::create_dir(&bond).unwrap();
+    std::fs::write(bond.join("ifindex"), "100\n").unwrap();
+    for port in ["eth2", "eth3"] {
+        std::os::unix::fs::symlink(net.join(port), bond.join(format!("lower_{port}"))).unwrap();
+    }
+    let card = tree.function("0000:0a:00.0", "0x020000", "1af4:1041").unwrap();
+    let netdevs = [
+        (card.join("virtio2/net/eth9").unwrap(), "101"),
+        (tree.device("0000:03:00.0").join("mlx5_core.sf.4/net/en3f0pf0sf88").unwrap(), "102"),
+    ];
+    for (netdev, ifindex) in netdevs {
+        netdev.file("ifindex", ifindex).unwrap();
+        let name = netdev.path().file_name().unwrap();
+        std::os::unix::fs::symlink(netdev.path(), net.join(name)).unwrap();
     }
 }
 
@@ -269,6 +320,20 @@ fn what_a_pod_has_stays_in_its_pool_whatever_becomes_of_the_pool() {
     let without = r#"{"resourceName": "another"}"#;
     assert_eq!(homes(without, &before), (vec!["a".to_owned()], vec![]));
     assert_eq!(homes(without, &Pools::new()), (vec![], vec![]));
+}
+
+/// A restart has no pools before, and a pod's device has no RDMA device here that would tell by which of two
+/// selectors it came.
+#[test]
+fn what_a_pod_has_is_well_after_a_restart_by_the_selector_that_comes_nearest() {
+    let node = Node::new();
+    let two = r#"{"resourceName": "a", "selectors": [{"drivers": ["vfio-pci"]}, {"drivers": ["mlx5_core"], "isRdma": true}]}"#;
+    let hold = Hold { resource: "intel.com/a".parse().ok(), state: State::Reserved };
+    let held = Holds::new([("0000:03:00.2".into(), hold)].into(), BTreeMap::new());
+    std::fs::remove_dir_all(vf(&node, 2).join("infiniband")).unwrap();
+    let pools = node.pools(&config(two), &held, &Pools::new());
+    let member = &pools.values().next().unwrap().members[&"0000:03:00.2".into()];
+    assert_eq!((member.selector, causes(&pools)), (1, vec![]));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Routes: which netdevs carry the node's default routes, so that no step cuts a node off, and those a pod gets.
 
 mod add;
+mod carriers;
 
 use std::collections::BTreeSet;
 
@@ -8,6 +9,7 @@ use rustix::io::Errno;
 use tc_filter::IfIndex;
 
 pub use add::{NewRoute, Routes};
+pub use carriers::{Carriers, carriers};
 
 use crate::netlink::NetlinkError;
 use crate::netlink::attr::{AttrError, Attributes};

@@ -123,7 +123,8 @@ pub struct Port {
     pub netdev: Option<String>,
     /// Whether it has carrier; none where it has no netdev here.
     pub carrier: Option<bool>,
-    /// The mode of its e-switch, where it has one and we may ask.
+    /// The mode of its e-switch; none where that is not known, because we may not ask or got no answer. A card
+    /// that has none is a legacy one.
     pub eswitch: Option<EswitchMode>,
     /// Health reporters of the card that are in error.
     pub faults: Vec<String>,

@@ -13,6 +13,7 @@ use switchdev::eswitch::EswitchMode;
 use switchdev::inventory::{self, LinkState, PciFunction, Pf, Vf};
 use switchdev::netlink::NetlinkError;
 use switchdev::representor::PortMap;
+use switchdev::route::Carriers;
 use switchdev::userspace::Userspace;
 use switchdev::{CardError, IfIndex, Inventory, PciAddress, Sysfs, route};
 
@@ -21,7 +22,7 @@ use super::{Barred, Device, DeviceId, Devices, Port, Role};
 /// What sysfs does not know.
 #[derive(Debug, Clone, Default)]
 pub struct Kernel {
-    /// The modes of the PFs' e-switches.
+    /// The modes of the PFs' e-switches, as far as they are known.
     pub eswitches: BTreeMap<PciAddress, EswitchMode>,
     /// Whether we may not ask for them.
     pub denied: bool,
@@ -118,12 +119,16 @@ impl Kernel {
             default_routes: route::default_route_netdevs()?,
             ..Self::default()
         };
-        if let Some(devlink) = devlink {
-            kernel.faults = faults(devlink)?;
-            kernel.ask_eswitches(devlink, inventory);
-            if wanted.ddp_profiles {
-                kernel.ask_ddp_profiles(devlink, inventory);
-            }
+        let Some(devlink) = devlink else {
+            // A kernel without devlink has no e-switch that could be anything else.
+            let legacy = |pf: &Pf| (pf.function.address, EswitchMode::Legacy);
+            kernel.eswitches = inventory.pfs.iter().map(legacy).collect();
+            return Ok(kernel);
+        };
+        kernel.faults = faults(devlink)?;
+        kernel.ask_eswitches(devlink, inventory);
+        if wanted.ddp_profiles {
+            kernel.ask_ddp_profiles(devlink, inventory);
         }
         Ok(kernel)
     }
@@ -149,7 +154,7 @@ impl Kernel {
                 }
                 Ok(eswitch) => {
                     let mode = eswitch.and_then(|eswitch| eswitch.mode);
-                    self.eswitches.extend(mode.map(|mode| (address, mode)));
+                    self.eswitches.insert(address, mode.unwrap_or(EswitchMode::Legacy));
                 }
             }
         }
@@ -207,8 +212,9 @@ pub fn devices(
 ) -> Result<Devices, CardError> {
     let mut all = Vec::new();
     let auxiliary = auxiliary::scan(sysfs)?;
+    let routed = route::carriers(sysfs, &kernel.default_routes)?;
     for pf in &inventory.pfs {
-        let on_pf = OnPf::new(sysfs, kernel, pf)?;
+        let on_pf = OnPf::new(sysfs, kernel, &routed, pf)?;
         all.push(on_pf.pf_itself());
         for vf in pf.vfs() {
             all.push(on_pf.vf(vf)?);
@@ -226,6 +232,8 @@ pub fn devices(
 struct OnPf<'a> {
     sysfs: &'a Sysfs,
     kernel: &'a Kernel,
+    /// What default routes leave by.
+    routed: &'a Carriers,
     pf: &'a Pf,
     userspace: Userspace,
     representors: BTreeMap<u32, String>,
@@ -233,11 +241,17 @@ struct OnPf<'a> {
 }
 
 impl<'a> OnPf<'a> {
-    fn new(sysfs: &'a Sysfs, kernel: &'a Kernel, pf: &'a Pf) -> Result<Self, CardError> {
+    fn new(
+        sysfs: &'a Sysfs,
+        kernel: &'a Kernel,
+        routed: &'a Carriers,
+        pf: &'a Pf,
+    ) -> Result<Self, CardError> {
         let representors = kernel.representors.representors(pf).into_iter();
         Ok(Self {
             sysfs,
             kernel,
+            routed,
             pf,
             userspace: Userspace::read(sysfs, pf.function.address)?,
             representors: representors.map(|(vf, found)| (u32::from(vf.0), found.name)).collect(),
@@ -270,6 +284,7 @@ impl<'a> OnPf<'a> {
         let role = Role::Auxiliary { kind: part.kind.clone(), number: part.sf_number };
         let rdma_files = part.rdma_files.clone();
         let userspace = Userspace { rdma_files, ..Userspace::default() };
+        let routed = part.netdevs.iter().any(|netdev| self.routed.netdevs.contains(netdev));
         let pf = self.device(&self.pf.function, role, userspace);
         Device {
             id: DeviceId::from(part.name.as_str()),
@@ -277,19 +292,18 @@ impl<'a> OnPf<'a> {
             link_layer: part.link_layer.or(self.userspace.link_layer),
             rdma_devices: part.rdma_devices.clone(),
             faults: Vec::new(),
-            barred: None,
+            barred: routed.then_some(Barred::DefaultRoute),
             ..pf
         }
     }
 
     fn device(&self, function: &PciFunction, role: Role, userspace: Userspace) -> Device {
-        let routed =
-            |netdev: &inventory::Netdev| self.kernel.default_routes.contains(&netdev.ifindex);
+        let routed = self.routed.functions.contains(&function.address);
         Device {
             port: Some(Arc::clone(&self.port)),
             ddp_profile: self.kernel.ddp_profiles.get(&self.port.address).cloned(),
             faults: self.kernel.faults_of(function.address),
-            barred: function.netdevs.iter().any(routed).then_some(Barred::DefaultRoute),
+            barred: routed.then_some(Barred::DefaultRoute),
             ..plain(function, role, userspace)
         }
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::health::{self, Cause, FORGET_AFTER};
-use super::select::select;
+use super::select::{Refusal, select};
 use super::{Member, Pool, Pools};
 use crate::config::{Config, PoolConfig, ResourceName};
 use crate::device::{Device, DeviceId, Devices};
@@ -57,8 +57,8 @@ impl Look<'_> {
     }
 
     /// The pool that the device was given out of; none, and no other either, where the file no longer has
-    /// it. Which selector it came by is asked anew, or taken from before where none fits while the netdev
-    /// is away.
+    /// it. Which selector it came by is asked anew; where none fits while the netdev is away, it is the one
+    /// from before, and after a restart the one that comes nearest.
     fn holder_pool(
         self,
         name: &ResourceName,
@@ -67,11 +67,13 @@ impl Look<'_> {
     ) -> Option<(ResourceName, usize)> {
         let config = self.config.pool(name)?;
         let was = || before.get(name)?.members.get(&device.id).map(|member| member.selector);
-        let selector = select(config, device)
-            .ok()
-            .or_else(was)
-            .filter(|index| *index < config.selectors.len());
-        Some((name.clone(), selector.unwrap_or_default()))
+        let selector = match select(config, device) {
+            Ok(selector) => selector,
+            Err(Refusal::Key { selector: nearest, .. }) => was().unwrap_or(nearest),
+            Err(_) => was().unwrap_or_default(),
+        };
+        // The file may have fewer selectors than before.
+        Some((name.clone(), selector.min(config.selectors.len().saturating_sub(1))))
     }
 
     fn wanting_pool(self, device: &Device) -> Option<(ResourceName, usize)> {

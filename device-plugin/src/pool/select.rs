@@ -4,8 +4,6 @@
 
 use std::fmt;
 
-use switchdev::eswitch::EswitchMode;
-
 use crate::config::{FunctionRange, PoolConfig, Selector};
 use crate::device::{Barred, Device, Role};
 
@@ -178,9 +176,7 @@ fn eswitch_mode(selector: &Selector, device: &Device) -> Option<Mismatch> {
     let shown = has
         .map_or_else(|| "an e-switch whose mode is not known".to_owned(), |mode| mode.to_string());
     let mismatch = || Mismatch { key: Key::EswitchMode, wants: wanted.to_string(), has: shown };
-    // A card without an e-switch that could be asked is a legacy one.
-    let fits = has == Some(wanted) || (has.is_none() && wanted == EswitchMode::Legacy);
-    (!fits).then(mismatch)
+    (has != Some(wanted)).then(mismatch)
 }
 
 fn representor(selector: &Selector, device: &Device) -> Option<Mismatch> {

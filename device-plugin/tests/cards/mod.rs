@@ -41,7 +41,9 @@ impl Node {
         tree.function("0000:09:00.0", "0x120000", "8086:0d5c").unwrap().driver("vfio-pci").unwrap();
         let mut kernel = Kernel::of_tree(&Sysfs::at(tree.path())).unwrap();
         kernel.eswitches.insert(pci("0000:03:00.0"), EswitchMode::Switchdev);
-        kernel.eswitches.insert(pci("0000:05:00.0"), EswitchMode::Legacy);
+        for legacy in ["0000:05:00.0", "0000:06:00.0", "0000:07:00.0", "0000:08:00.0"] {
+            kernel.eswitches.insert(pci(legacy), EswitchMode::Legacy);
+        }
         kernel.ddp_profiles.insert(pci("0000:05:00.0"), "GTPv1-C/U IPv4/IPv6 payload".to_owned());
         kernel.default_routes.insert(IfIndex(99));
         Self { tree, kernel }
