@@ -83,8 +83,10 @@ impl AllocateError {
 /// meanwhile, so it is short.
 const GIVE_BACK: Duration = Duration::from_secs(2);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
-/// How long to wait for whoever works on the VF.
+/// How long to wait for whoever works on the VF, to give it.
 const LOCK_WAIT: Duration = Duration::from_secs(5);
+/// The same, to free it; there is another time.
+const FREE_WAIT: Duration = Duration::from_secs(1);
 
 /// What it takes to give devices to containers.
 #[derive(Debug, Clone)]
@@ -113,7 +115,22 @@ impl Allocator {
         given.get(device).is_some_and(|at| at.elapsed() < age)
     }
 
-    /// Gives the devices of each container; blocks on the disk.
+    /// Takes a reservation back that nobody came for, unless the device was given this short a time ago or
+    /// is being given now. Whether it did.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub fn free(&self, device: PciAddress, age: Duration) -> Result<bool, LedgerError> {
+        // Who gives notes so first, and cannot while this is held.
+        let given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
+        if given.get(&device.into()).is_some_and(|at| at.elapsed() < age) {
+            return Ok(false);
+        }
+        self.ledger.unreserve(device, FREE_WAIT).map(|()| true)
+    }
+
+    /// Gives the devices of each container; blocks on the disk. `counted` is what kubelet counts, where
+    /// that is known.
     ///
     /// # Errors
     /// [`AllocateError`]; nothing is given then.
@@ -121,10 +138,10 @@ impl Allocator {
         &self,
         pool: &Pool,
         containers: &[Vec<DeviceId>],
-        counted: &Counted,
+        counted: Option<&Counted>,
     ) -> Result<AllocateResponse, AllocateError> {
         let members = members(pool, containers)?;
-        members.iter().try_for_each(|member| self.check_free(member, counted))?;
+        members.iter().try_for_each(|member| self.check_free(pool, member, counted))?;
         // Noted first: who frees what nobody came for passes over what is being given just now.
         self.note(&members);
         let mut reserved = Reserved { allocator: self, devices: Vec::new() };
@@ -160,20 +177,21 @@ impl Allocator {
         given.extend(members.iter().map(|member| (member.device.id.clone(), Instant::now())));
     }
 
-    fn check_free(&self, member: &Member, counted: &Counted) -> Result<(), AllocateError> {
+    fn check_free(
+        &self,
+        pool: &Pool,
+        member: &Member,
+        counted: Option<&Counted>,
+    ) -> Result<(), AllocateError> {
         let device = &member.device.id;
         let deadline = Instant::now() + GIVE_BACK;
         loop {
             let Some(hold) = hold_of(&self.ledger, device) else { return Ok(()) };
-            let state = match (&hold.state, counted.get(device)) {
-                (State::Reserved | State::Counted(_), None) => return Ok(()),
-                (State::Bound(_), _) if Instant::now() < deadline => {
-                    std::thread::sleep(LOOK_AGAIN);
-                    continue;
-                }
-                (State::Reserved, Some((_, holder))) => State::Counted(holder.clone()),
-                (state, _) => state.clone(),
-            };
+            if matches!(hold.state, State::Bound(_)) && Instant::now() < deadline {
+                std::thread::sleep(LOOK_AGAIN);
+                continue;
+            }
+            let Some(state) = in_the_way(&hold, pool, device, counted) else { return Ok(()) };
             return Err(AllocateError::Held { device: device.clone(), state: state.to_string() });
         }
     }
@@ -198,6 +216,25 @@ impl Allocator {
             None => response.devices = device_specs(&given, host),
         }
         response
+    }
+}
+
+/// What keeps a device that is held from being given. A reservation alone does not where kubelet says that
+/// it counts the device as nobody's. Where it cannot say, it asks for the device because it has given up
+/// what it asked for before; but that goes for the same resource only, of others it keeps other books.
+fn in_the_way(
+    hold: &Hold,
+    pool: &Pool,
+    device: &DeviceId,
+    counted: Option<&Counted>,
+) -> Option<State> {
+    let same = hold.resource.as_ref() == Some(&pool.config.name);
+    match (&hold.state, counted) {
+        (State::Reserved, None) if same => None,
+        (State::Reserved, Some(counted)) => {
+            counted.get(device).map(|(_, holder)| State::Counted(holder.clone()))
+        }
+        (state, _) => Some(state.clone()),
     }
 }
 

@@ -12,8 +12,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::config::ResourceName;
-use crate::pool::Pools;
 use crate::pool::changes::{Change, Kind};
+use crate::pool::{Cause, Pools};
 
 /// Whether kubelet took a registration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +59,7 @@ pub struct Metrics {
     devices: Family<OfState, Gauge>,
     held: Family<OfPool, Gauge>,
     health_changes: Family<OfCause, Counter>,
+    recoveries: Family<OfPool, Counter>,
     allocations: Family<OfOutcome, Counter>,
     registrations: Family<OfOutcome, Counter>,
     lists: Family<OfPool, Counter>,
@@ -76,6 +77,7 @@ impl Default for Metrics {
             devices: Family::default(),
             held: Family::default(),
             health_changes: Family::default(),
+            recoveries: Family::default(),
             allocations: Family::default(),
             registrations: Family::default(),
             lists: Family::default(),
@@ -100,6 +102,7 @@ impl Metrics {
             "Devices that became unhealthy, by cause",
             self.health_changes.clone(),
         );
+        all.register("recoveries", "Devices that became healthy again", self.recoveries.clone());
         all.register(
             "allocations",
             "Requests of kubelet for devices, by outcome",
@@ -206,9 +209,19 @@ impl Metrics {
     }
 
     fn changed(&self, change: &Change) {
-        let (Kind::Joined(causes) | Kind::Unhealthy(causes)) = &change.kind else { return };
+        let pool = change.pool.to_string();
+        match &change.kind {
+            Kind::Joined(causes) | Kind::Unhealthy { new: causes, .. } => {
+                self.became_unhealthy(&pool, causes);
+            }
+            Kind::Healthy => drop(self.recoveries.get_or_create(&OfPool { pool }).inc()),
+            Kind::Left => {}
+        }
+    }
+
+    fn became_unhealthy(&self, pool: &str, causes: &[Cause]) {
         for cause in causes {
-            let labels = OfCause { pool: change.pool.to_string(), cause: cause.label() };
+            let labels = OfCause { pool: pool.to_owned(), cause: cause.label() };
             self.health_changes.get_or_create(&labels).inc();
         }
     }

@@ -319,6 +319,53 @@ fn device_info_goes_with_the_pod() {
     assert!(node.dirs.device_info().join("vendor.com-net-0000:01:00.0-device.json").exists());
 }
 
+/// The ledger is lost besides, so that only the checkpoint knows.
+#[test]
+fn a_kubelet_that_has_not_heard_of_its_pods_takes_no_device_info() {
+    let node = Node::new(Registration::Watcher);
+    let mut plugin = node.start(&[]);
+    node.healthy(8);
+    let device = node.kubelet.admit("web", POOL, 1).unwrap().devices.remove(0);
+    plugin.kill().unwrap();
+    fs::remove_dir_all(node.dirs.ledger()).unwrap();
+    node.kubelet.hears_of_no_pod();
+    fs::copy(node.device_info(&device), node.device_info("0000:ff:00.0")).unwrap();
+    let _plugin = node.start(&[]);
+    node.until("what nobody has is removed", || !node.device_info("0000:ff:00.0").exists());
+    assert!(node.device_info(&device).exists());
+}
+
+/// As after a reboot, or after another plugin whose end was to remove all of them.
+#[test]
+fn device_info_that_is_missing_is_written_anew() {
+    let node = Node::new(Registration::Watcher);
+    let mut plugin = node.start(&[]);
+    node.healthy(8);
+    let device = node.kubelet.admit("web", POOL, 1).unwrap().devices.remove(0);
+    let was = fs::read(node.device_info(&device)).unwrap();
+    plugin.stop().unwrap();
+    fs::remove_dir_all(node.dirs.device_info()).unwrap();
+    let _plugin = node.start(&[]);
+    node.until("a file again", || node.device_info(&device).exists());
+    assert_eq!(fs::read(node.device_info(&device)).unwrap(), was);
+    assert_eq!(fs::read_dir(node.dirs.device_info()).unwrap().count(), 1);
+}
+
+#[test]
+fn device_info_goes_with_the_last_pod_of_a_pool_that_is_no_more() {
+    let node = Node::new(Registration::Watcher);
+    let _plugin = node.start(&[]);
+    node.healthy(8);
+    let device = node.kubelet.admit("web", POOL, 1).unwrap().devices.remove(0);
+    node.dirs.configure(&EVERYTHING.replace("\"net\"", "\"other\"")).unwrap();
+    node.kubelet.wait_healthy("intel.com/other", 7, node::PATIENCE).unwrap();
+    assert!(node.device_info(&device).exists());
+    node.kubelet.remove("web").unwrap();
+    let ledger = switchdev::ledger::Ledger::open(node.dirs.ledger()).unwrap();
+    ledger.unreserve(device.parse().unwrap(), node::PATIENCE).unwrap();
+    node.until("the file is gone", || !node.device_info(&device).exists());
+}
+
 #[test]
 fn device_files_go_by_cdi_where_asked() {
     let tree = plugin_testkit::Tree::new().unwrap();
@@ -343,13 +390,48 @@ fn device_files_go_by_cdi_where_asked() {
     node.healthy(1);
     let cdi = node.kubelet.admit("b", POOL, 1).unwrap().response;
     assert!(cdi.devices.is_empty());
-    assert_eq!(cdi.annotations["cdi.k8s.io/intel.com_net-pci"], "intel.com/net-pci=0000:03:02.0");
-    let spec = json(
-        &fs::read_to_string(node.dirs.cdi().join("sriov-dp-intel.com-net-pci-net.json")).unwrap(),
-    );
+    let name = &cdi.annotations["cdi.k8s.io/intel.com_net-pci_net"];
+    assert_eq!(name, "intel.com/net-pci=0000:03:02.0");
+    let spec = json(&fs::read_to_string(node.dirs.cdi().join(CDI_OF_NET)).unwrap());
     assert_eq!(spec["kind"], "intel.com/net-pci");
     assert_eq!(spec["devices"][0]["name"], "0000:03:02.0");
     assert_eq!(spec["devices"][0]["containerEdits"]["deviceNodes"][1]["path"], "/dev/vfio/42");
+}
+
+const CDI_OF_NET: &str = "sriov-dp-intel.com-net-pci-net.json";
+
+/// Two specs with one device are an error to the runtime. Another's specs are not ours.
+#[test]
+fn a_spec_that_was_left_behind_goes_and_no_other() {
+    let tree = plugin_testkit::Tree::new().unwrap();
+    let pf = tree.pf("0000:03:00.0", "8086:1572", "i40e", "eth0", 4).unwrap();
+    let vf = tree.vf(&pf, 0, "0000:03:02.0", "8086:154c").unwrap().driver("vfio-pci").unwrap();
+    vf.iommu_group(42).unwrap();
+    let node = Node::with(tree, Registration::Watcher);
+    let pool = |name: &str| {
+        let text = r#"{"resourceList": [{"resourceName": "NAME", "selectors": {"drivers": ["vfio-pci"]}}]}"#;
+        node.dirs.configure(&text.replace("NAME", name)).unwrap();
+    };
+    let specs = || {
+        let names = fs::read_dir(node.dirs.cdi()).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut names: Vec<String> = names.map(|name| name.into_string().unwrap()).collect();
+        names.sort();
+        names
+    };
+    fs::write(node.dirs.cdi().join("vendor.json"), "").unwrap();
+    fs::write(node.dirs.cdi().join("sriov-dp-intel.com-net-pci-was.yaml"), "").unwrap();
+    pool("net");
+    let mut plugin = node.start(&["--use-cdi"]);
+    node.healthy(1);
+    assert_eq!(specs(), [CDI_OF_NET, "vendor.json"]);
+    plugin.kill().unwrap();
+    pool("other");
+    let _plugin = node.start(&["--use-cdi"]);
+    node.kubelet.wait_healthy("intel.com/other", 1, node::PATIENCE).unwrap();
+    assert_eq!(specs(), ["sriov-dp-intel.com-net-pci-other.json", "vendor.json"]);
+    pool("third");
+    node.kubelet.wait_healthy("intel.com/third", 1, node::PATIENCE).unwrap();
+    assert_eq!(specs(), ["sriov-dp-intel.com-net-pci-third.json", "vendor.json"]);
 }
 
 #[test]
@@ -391,6 +473,7 @@ fn metrics_and_health_are_served() {
     let gone = r#"health_changes_total{pool="intel.com/net",cause="gone"} 1"#;
     assert!(text.contains(gone), "{text}");
     node.says(&format!("{device} of pool intel.com/net is unhealthy: it is not there any more"));
+    assert!(!text.contains("recoveries_total{"), "{text}");
 }
 
 fn get(address: std::net::SocketAddr, path: &str) -> String {

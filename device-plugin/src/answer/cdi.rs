@@ -2,6 +2,7 @@
 //!
 //! One spec for each pool. A device without files is in none, as CDI allows no empty device.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use serde::Serialize;
@@ -16,6 +17,8 @@ pub const DEFAULT_DIR: &str = "/var/run/cdi";
 /// The first version whose keys are all we use.
 const VERSION: &str = "0.5.0";
 const MODE: u32 = 0o644;
+/// What the names of all specs begin with, in `sriov-network-device-plugin` too.
+const OURS: &str = "sriov-dp-";
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -63,7 +66,7 @@ impl Cdi {
     #[must_use]
     pub fn path(&self, resource: &ResourceName, device_type: DeviceType) -> PathBuf {
         let (prefix, class, name) = (resource.prefix(), class(device_type), resource.name());
-        self.dir.join(format!("sriov-dp-{prefix}-{class}-{name}.json"))
+        self.dir.join(format!("{OURS}{prefix}-{class}-{name}.json"))
     }
 
     /// Writes the spec of a pool with these devices; a pool whose devices have no files has none.
@@ -88,20 +91,22 @@ impl Cdi {
         write::atomically(&path, &serde_json::to_vec(&spec).unwrap_or_default(), MODE)
     }
 
-    /// Removes the spec of a pool.
+    /// Removes the specs of pools that are no more, those of a program before this one included: two specs
+    /// that both have a device are an error to the runtime, and no container gets it.
     ///
     /// # Errors
     /// When the directory cannot be written to.
-    pub fn remove(
-        &self,
-        resource: &ResourceName,
-        device_type: DeviceType,
-    ) -> Result<(), WriteError> {
-        write::remove(&self.path(resource, device_type))
+    pub fn remove_others(&self, pools: &BTreeSet<PathBuf>) -> Result<(), WriteError> {
+        let is_ours = |path: &PathBuf| {
+            path.file_name().is_some_and(|n| n.to_string_lossy().starts_with(OURS))
+        };
+        let others = write::entries(&self.dir)?.into_iter().filter(is_ours);
+        others.filter(|path| !pools.contains(path)).try_for_each(|path| write::remove(&path))
     }
 }
 
-/// The annotation that names a container's devices to the runtime; none where no device has files.
+/// The annotation that names a container's devices to the runtime; none where no device has files. Its key
+/// is the pool's own: of two pools' annotations with one key kubelet would pass on the first alone.
 #[must_use]
 pub fn annotation(
     resource: &ResourceName,
@@ -112,7 +117,7 @@ pub fn annotation(
     let kind = kind(resource, device_type);
     let with_files = devices.iter().filter(|given| !files::of(**given, host).is_empty());
     let names: Vec<String> = with_files.map(|given| qualified(&kind, &given.device.id)).collect();
-    let key = format!("cdi.k8s.io/{}", kind.replace('/', "_"));
+    let key = format!("cdi.k8s.io/{}_{}", kind.replace('/', "_"), resource.name());
     (!names.is_empty()).then(|| (key, names.join(",")))
 }
 

@@ -3,8 +3,8 @@
 //! It is written when kubelet allocates a device, and stays for as long as a pod has it, restarts of this
 //! program included.
 
-use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
 
@@ -63,13 +63,15 @@ struct Vdpa {
 #[derive(Debug, Clone)]
 pub struct DeviceInfo {
     dir: PathBuf,
+    /// Held while a file is written: an allocation and a look may write the same one.
+    writing: Arc<Mutex<()>>,
 }
 
 impl DeviceInfo {
     /// The files in `dir`.
     #[must_use]
     pub fn new(dir: PathBuf) -> Self {
-        Self { dir }
+        Self { dir, writing: Arc::default() }
     }
 
     /// The file of one device: the slash of the resource's name is a dash in it.
@@ -88,6 +90,7 @@ impl DeviceInfo {
         }
         // A struct of texts is always JSON.
         let bytes = serde_json::to_vec(&file(given)).unwrap_or_default();
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         write::atomically(&self.path(&given.pool.name, &given.device.id), &bytes, MODE)
     }
 
@@ -102,7 +105,9 @@ impl DeviceInfo {
             // Another resource's name may begin as this one's does; an address does not.
             id.address().is_some().then_some(id)
         };
-        Ok(self.names()?.iter().filter_map(device).collect())
+        let name = |path: PathBuf| Some(path.file_name()?.to_str()?.to_owned());
+        let names: Vec<String> = write::entries(&self.dir)?.into_iter().filter_map(name).collect();
+        Ok(names.iter().filter_map(device).collect())
     }
 
     /// Removes the file of a device.
@@ -111,15 +116,6 @@ impl DeviceInfo {
     /// When the directory cannot be written to.
     pub fn remove(&self, resource: &ResourceName, device: &DeviceId) -> Result<(), WriteError> {
         write::remove(&self.path(resource, device))
-    }
-
-    fn names(&self) -> Result<Vec<String>, WriteError> {
-        let entries = match std::fs::read_dir(&self.dir) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(source) => return Err(WriteError { path: self.dir.clone(), source }),
-        };
-        Ok(entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect())
     }
 
     /// The directory.

@@ -24,8 +24,9 @@ fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let dir = path.parent().unwrap_or(path);
     fs::create_dir_all(dir)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    // A leading dot keeps it out of what others list; one that was left behind is written over.
+    // A leading dot keeps it out of what others list. One that was left behind may be read-only.
     let beside = dir.join(format!(".{name}.new"));
+    let _ = fs::remove_file(&beside);
     let mut file = File::create(&beside)?;
     file.write_all(bytes)?;
     file.set_permissions(Permissions::from_mode(mode))?;
@@ -40,5 +41,14 @@ pub(super) fn remove(path: &Path) -> Result<(), WriteError> {
             Err(WriteError { path: path.to_owned(), source })
         }
         _ => Ok(()),
+    }
+}
+
+/// All that is in a directory; nothing where it is not there.
+pub(super) fn entries(dir: &Path) -> Result<Vec<PathBuf>, WriteError> {
+    match fs::read_dir(dir) {
+        Ok(entries) => Ok(entries.flatten().map(|entry| entry.path()).collect()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(source) => Err(WriteError { path: dir.to_owned(), source }),
     }
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use clap::ValueEnum;
 use serde::Serialize;
-use switchdev::ledger::{self, Ledger};
+use switchdev::ledger::{self, Ledger, LedgerError};
 use switchdev::{CardError, Sysfs};
 
 use super::{Exit, run};
@@ -67,7 +67,7 @@ pub enum CheckError {
 /// What a configuration would do.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct Report {
-    /// What it says to no effect.
+    /// What it says to no effect, and what could not be looked at.
     pub warnings: Vec<String>,
     /// Each pool's devices, with what is wrong with them and who has them.
     pub pools: BTreeMap<String, BTreeMap<String, Entry>>,
@@ -99,7 +99,9 @@ pub fn run(args: &Args) -> Result<Exit, CheckError> {
         None => Reader::live()?,
     };
     let devices = reader.devices(Wanted { ddp_profiles: true })?;
-    let report = report(&config, &devices, &holds(args));
+    let (holds, unreadable) = holds(args);
+    let mut report = report(&config, &devices, &holds);
+    report.warnings.extend(unreadable);
     let text = match args.output {
         Output::Text => text(&report),
         Output::Json => format!("{}\n", serde_json::json!(report)),
@@ -107,11 +109,19 @@ pub fn run(args: &Args) -> Result<Exit, CheckError> {
     Ok(program::print(text.as_bytes()))
 }
 
-/// A ledger that is not there holds nothing, and is not made for a look.
-fn holds(args: &Args) -> Holds {
-    let ledger = args.ledger_dir.is_dir().then(|| Ledger::open(&args.ledger_dir).ok()).flatten();
-    let held = ledger.and_then(|ledger| crate::holds::ledger::holds(&ledger).ok());
-    Holds::new(held.unwrap_or_default(), Counted::new())
+/// Who has which device, and why that is not known. A ledger that is not there holds nothing, and is not
+/// made for a look.
+fn holds(args: &Args) -> (Holds, Option<String>) {
+    let there = args.ledger_dir.is_dir();
+    let open = || Ledger::open(&args.ledger_dir);
+    let held = if there {
+        open().and_then(|l| crate::holds::ledger::holds(&l))
+    } else {
+        Ok(BTreeMap::new())
+    };
+    let unknown = |error: &LedgerError| format!("{error}: which devices pods have is not known");
+    let warning = held.as_ref().err().map(unknown);
+    (Holds::new(held.unwrap_or_default(), Counted::new()), warning)
 }
 
 /// What `config` would do with `devices`.

@@ -62,7 +62,19 @@ impl Cli {
 const WITH_ONE_DASH: [&str; 6] =
     ["config-file", "resource-prefix", "use-cdi", "log_dir", "log-dir", "log-level"];
 /// Flags of its logger that have no meaning here: all logs go to standard error.
-const OF_ITS_LOGGER: [&str; 5] = ["logtostderr", "alsologtostderr", "v", "log_dir", "log-dir"];
+const OF_ITS_LOGGER: [&str; 11] = [
+    "logtostderr",
+    "alsologtostderr",
+    "stderrthreshold",
+    "v",
+    "vmodule",
+    "log_backtrace_at",
+    "log_dir",
+    "log-dir",
+    "log_file",
+    "log_link",
+    "logbuflevel",
+];
 
 /// The command line with Go's spelling of flags (`-config-file=…`) in ours, and without those of the
 /// logger of `sriov-network-device-plugin`, so that its manifests work as they are.
@@ -74,9 +86,11 @@ pub fn in_one_spelling(arguments: impl Iterator<Item = String>) -> Vec<String> {
         let flag = argument.trim_start_matches('-');
         let name = flag.split('=').next().unwrap_or_default();
         let dashes = argument.len() - flag.len();
-        if (1..=2).contains(&dashes) && OF_ITS_LOGGER.contains(&name) {
-            // Its value may be a word of its own.
-            let has_value = !flag.contains('=') && !name.ends_with("stderr");
+        // Its value may be a word of its own.
+        let value = flag.split_once('=').map(|(_, value)| value.to_owned());
+        let value = value.or_else(|| arguments.peek().cloned()).unwrap_or_default();
+        if (1..=2).contains(&dashes) && is_of_its_logger(name, &value) {
+            let has_value = !flag.contains('=') && !name.ends_with("tostderr");
             let _ = has_value.then(|| arguments.next_if(|next| !next.starts_with('-')));
         } else if dashes == 1 && WITH_ONE_DASH.contains(&name) {
             all.push(format!("--{flag}"));
@@ -85,6 +99,12 @@ pub fn in_one_spelling(arguments: impl Iterator<Item = String>) -> Vec<String> {
         }
     }
     all
+}
+
+/// `--log-level` is a flag of both; there its value is a number, which would be no level here.
+fn is_of_its_logger(name: &str, value: &str) -> bool {
+    let is_number = !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit());
+    OF_ITS_LOGGER.contains(&name) || (name == "log-level" && is_number)
 }
 
 /// What failed.
@@ -132,8 +152,29 @@ mod tests {
         assert_eq!(cli.run.config.to_str(), Some("/etc/x.json"));
         assert_eq!(cli.run.resource_prefix, "example.com");
         assert!(cli.run.use_cdi);
-        let cli = parse("device-plugin --log-dir sriovdp --log-level 10 --config-file /etc/y.json");
-        assert_eq!((cli.run.config.to_str(), cli.log.log.as_str()), (Some("/etc/y.json"), "10"));
+        let levels =
+            [("--log-level 10", "info"), ("--log-level=10", "info"), ("-log-level debug", "debug")];
+        for (level, meant) in levels {
+            let cli = parse(&format!(
+                "device-plugin --log-dir sriovdp {level} --config-file /etc/y.json"
+            ));
+            assert_eq!(
+                (cli.run.config.to_str(), cli.log.log.as_str()),
+                (Some("/etc/y.json"), meant)
+            );
+        }
+    }
+
+    #[test]
+    fn a_switch_may_have_a_value_as_in_go() {
+        for (switch, meant) in
+            [("-use-cdi=true", true), ("--use-cdi=false", false), ("--use-cdi", true)]
+        {
+            let cli = parse(&format!(
+                "device-plugin {switch} -stderrthreshold INFO -config-file /etc/z.json"
+            ));
+            assert_eq!((cli.run.use_cdi, cli.run.config.to_str()), (meant, Some("/etc/z.json")));
+        }
     }
 
     #[test]

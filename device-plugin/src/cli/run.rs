@@ -22,7 +22,7 @@ pub struct Args {
     pub resource_prefix: String,
 
     /// Hand device files over by CDI.
-    #[arg(long)]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", action = clap::ArgAction::Set)]
     pub use_cdi: bool,
 
     /// Where CDI specs are written.

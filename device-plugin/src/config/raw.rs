@@ -151,9 +151,11 @@ fn yaml(text: &str) -> Result<File, ConfigError> {
 
 /// An error of a parser, with the keys that lead to it and the name of the pool.
 fn syntax(text: &str, path: &str, error: &dyn fmt::Display) -> ConfigError {
+    // What is cut off before its key is known is called "?".
+    let path = path.trim_end_matches(['?', '.']);
     let pool = pool_index(path).and_then(|index| name_of_pool(text, index));
     let place = match (path, pool) {
-        ("" | ".", _) => "the file".to_owned(),
+        ("", _) => "the file".to_owned(),
         (path, None) => path.to_owned(),
         (path, Some(name)) => format!("{path} (pool {name:?})"),
     };
@@ -437,12 +439,13 @@ fn acpi_index(text: &str) -> Result<String, String> {
     text.parse().is_ok_and(same).then(|| text.to_owned()).ok_or_else(|| remedy.to_owned())
 }
 
-/// In the kernel's spelling, as texts are compared.
+/// In the kernel's spelling from here on, as texts are compared.
 fn p_key(text: &str) -> Result<String, String> {
-    let number = text.strip_prefix("0x").and_then(|digits| u16::from_str_radix(digits, 16).ok());
-    let same = |number: u16| format!("{number:#06x}") == text;
-    let remedy = "give four hexadecimal digits in small letters behind 0x, such as 0x8001";
-    number.is_some_and(same).then(|| text.to_owned()).ok_or_else(|| remedy.to_owned())
+    let plain = |digits: &&str| digits.bytes().all(|b| b.is_ascii_hexdigit());
+    let number = text.strip_prefix("0x").filter(plain);
+    let number = number.and_then(|digits| u16::from_str_radix(digits, 16).ok());
+    let remedy = "give up to four hexadecimal digits behind 0x, such as 0x8001";
+    number.map(|number| format!("{number:#06x}")).ok_or_else(|| remedy.to_owned())
 }
 
 fn not_empty(text: &str) -> Result<String, String> {

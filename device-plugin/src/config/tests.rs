@@ -69,6 +69,12 @@ fn what_the_operator_writes_is_taken() {
 }
 
 #[test]
+fn partition_keys_are_numbers_however_they_are_written() {
+    let config = parse(&with_selectors(r#"{"pKeys": ["0x1", "0xABCD"]}"#)).unwrap();
+    assert_eq!(config.pools[0].selectors[0].p_keys, ["0x0001", "0xabcd"]);
+}
+
+#[test]
 fn a_pool_without_selectors_takes_everything_and_says_so() {
     let config = parse(r#"{"resourceList": [{"resourceName": "a"}]}"#).unwrap();
     assert_eq!(config.pools[0].selectors, [Selector::default()]);
@@ -111,8 +117,9 @@ fn errors_name_pool_key_and_value_and_say_what_is_right() {
         ),
         (r#"{"linkTypes": ["ethernet"]}"#, r#"linkTypes is "ethernet": give ether or infiniband"#),
         (r#"{"ddpProfiles": [""]}"#, r#"ddpProfiles is "": leave the entry out"#),
-        (r#"{"pKeys": ["8001"]}"#, r#"pKeys is "8001": give four hexadecimal digits"#),
-        (r#"{"pKeys": ["0xFFFF"]}"#, r#"pKeys is "0xFFFF": give four hexadecimal digits"#),
+        (r#"{"pKeys": ["8001"]}"#, r#"pKeys is "8001": give up to four hexadecimal digits"#),
+        (r#"{"pKeys": ["0x+1"]}"#, r#"pKeys is "0x+1": give up to four hexadecimal digits"#),
+        (r#"{"pKeys": ["0x18001"]}"#, r#"pKeys is "0x18001": give up to four hexadecimal digits"#),
         (r#"{"vdpaType": "net"}"#, r#"vdpaType is "net": give vhost or virtio"#),
         (r#"{"vdpaType": "vhost", "isRdma": true}"#, r#"vdpaType is "vhost": it excludes isRdma"#),
         (
@@ -201,6 +208,8 @@ fn what_does_not_parse_is_placed_and_its_pool_named() {
             r#"(pool "a"): "#,
         ),
         (String::new(), "configuration: the file: "),
+        ("{".to_owned(), "configuration: the file: EOF"),
+        (r#"{"resourceList": [{"#.to_owned(), "configuration: resourceList[0]: EOF"),
     ];
     for (text, wanted) in cases {
         let error = error(&text);

@@ -1,7 +1,7 @@
 //! The loop that looks at the node, and what follows from what it sees.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,10 +20,10 @@ use crate::answer::files::HostFiles;
 use crate::config::{Config, ResourceName};
 use crate::device::read::{Reader, Wanted};
 use crate::device::{DeviceId, Devices};
-use crate::holds::{Counted, Hold, Holds, checkpoint, ledger, podresources};
+use crate::holds::{Counted, Hold, Holds, State, checkpoint, ledger, podresources};
 use crate::kubelet::service::Shared;
 use crate::pool::assign::Look;
-use crate::pool::{Pools, changes};
+use crate::pool::{Member, Pools, changes};
 
 /// Events come in bursts: a VF that is bound to a driver makes a dozen of them.
 const BURST: Duration = Duration::from_millis(50);
@@ -34,8 +34,6 @@ const REST: u32 = 4;
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 /// Kubelet's count is asked for at most this often.
 const COUNT_EVERY: Duration = Duration::from_secs(10);
-/// How long to wait for whoever works on a VF whose reservation is stale.
-const LOCK_WAIT: Duration = Duration::from_secs(1);
 
 /// Why a look failed.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +58,9 @@ pub(super) struct Looker {
     reader: Option<Reader>,
     open: fn(Option<&PathBuf>) -> Result<Reader, CardError>,
     counted: Counted,
+    /// What kubelet's checkpoint says besides. A kubelet that has not heard of its pods since it started
+    /// counts none, and remembers them all.
+    remembered: Counted,
     counted_at: Option<Instant>,
     /// Whether kubelet's count is known, so that what is not in it is nobody's.
     count_is_known: bool,
@@ -69,7 +70,7 @@ pub(super) struct Looker {
 impl Looker {
     pub(super) fn new(
         settings: Settings,
-        config: Config,
+        (config, config_text): (Config, Option<Vec<u8>>),
         shared: Arc<Shared>,
         published: watch::Sender<SharedPools>,
         health: Health,
@@ -77,7 +78,7 @@ impl Looker {
     ) -> Result<Self, CardError> {
         config.warnings.iter().for_each(|warning| tracing::warn!("configuration: {warning}"));
         Ok(Self {
-            config_text: std::fs::read(&settings.config).ok(),
+            config_text,
             reader: Some(open(settings.sysfs.as_ref())?),
             settings,
             config,
@@ -86,6 +87,7 @@ impl Looker {
             health,
             open,
             counted: Counted::new(),
+            remembered: Counted::new(),
             counted_at: None,
             count_is_known: false,
             unclaimed: Unclaimed::default(),
@@ -102,25 +104,31 @@ impl Looker {
         loop {
             let started = Instant::now();
             self.reload();
-            let next = match self.look().await {
-                Ok(()) => {
-                    self.health.looked();
-                    self.settings.interval
-                }
-                Err(error) => {
-                    tracing::error!("{error}");
-                    AFTER_FAILURE
-                }
-            };
+            let looked = self.look().await;
             let ended = Instant::now();
             let took = ended - started;
-            self.shared.metrics.looked(took, next == self.settings.interval);
+            self.shared.metrics.looked(took, looked.is_ok());
+            let next = self.after(looked);
             tokio::select! {
                 () = wait(&mut events, &mut files, next) => {}
                 _ = stop.changed() => return,
             }
             // A look that is long past has had its rest.
             sleep_until((ended + took * REST).max(Instant::now() + BURST).into()).await;
+        }
+    }
+
+    /// When to look again, if nothing happens.
+    fn after(&self, looked: Result<(), LookError>) -> Duration {
+        match looked {
+            Ok(()) => {
+                self.health.looked();
+                self.settings.interval
+            }
+            Err(error) => {
+                tracing::error!("{error}");
+                AFTER_FAILURE
+            }
         }
     }
 
@@ -182,7 +190,10 @@ impl Looker {
         self.counted_at = Some(Instant::now());
         let kubelet = &self.settings.kubelet;
         match podresources::list(&kubelet.pod_resources()).await {
-            Ok(counted) => (self.counted, self.count_is_known) = (counted, true),
+            Ok(counted) => {
+                (self.counted, self.count_is_known) = (counted, true);
+                self.remembered = remembered(&kubelet.checkpoint());
+            }
             Err(error) => {
                 tracing::debug!("{error}");
                 self.count_by_checkpoint();
@@ -190,8 +201,14 @@ impl Looker {
         }
     }
 
+    /// Whether the device may be a pod's in kubelet's books.
+    fn may_be_counted(&self, device: &DeviceId) -> bool {
+        self.counted.contains_key(device) || self.remembered.contains_key(device)
+    }
+
     /// Without its socket kubelet's file tells; one that cannot be read tells nothing new.
     fn count_by_checkpoint(&mut self) {
+        self.remembered.clear();
         match checkpoint::read(&self.settings.kubelet.checkpoint()) {
             Ok(counted) => {
                 self.count_is_known = counted.is_some();
@@ -208,16 +225,17 @@ impl Looker {
         if !self.count_is_known {
             return;
         }
-        for device in self.unclaimed.stale(ledger, &self.counted, Instant::now()) {
+        let reserved = ledger.iter().filter(|(_, hold)| hold.state == State::Reserved);
+        let unclaimed = reserved.map(|(id, _)| id).filter(|id| !self.may_be_counted(id));
+        let unclaimed: BTreeSet<DeviceId> = unclaimed.cloned().collect();
+        for device in self.unclaimed.stale(unclaimed, Instant::now()) {
             let Some(address) = device.address() else { continue };
-            if self.shared.allocator.gave_within(&device, stale::PATIENCE) {
-                continue;
-            }
-            match self.shared.allocator.ledger.unreserve(address, LOCK_WAIT) {
-                Ok(()) => {
+            match self.shared.allocator.free(address, stale::PATIENCE) {
+                Ok(true) => {
                     tracing::info!("{device} was allocated, and no pod came for it: it is free");
                     self.shared.metrics.reservation_freed();
                 }
+                Ok(false) => {}
                 Err(error) => tracing::warn!("{error}"),
             }
         }
@@ -227,41 +245,63 @@ impl Looker {
         let changes = changes::between(before, &pools);
         for change in &changes {
             match &change.kind {
-                changes::Kind::Unhealthy(_) | changes::Kind::Left => tracing::warn!("{change}"),
+                changes::Kind::Unhealthy { .. } | changes::Kind::Left => tracing::warn!("{change}"),
                 changes::Kind::Joined(_) | changes::Kind::Healthy => tracing::info!("{change}"),
             }
         }
         self.shared.metrics.pools(&pools, &changes);
         if *before != pools || before.is_empty() {
-            self.write_specs(before, &pools);
+            self.write_specs(&pools);
         }
-        self.sweep(&pools, holds);
+        self.describe(&pools);
+        self.sweep(before.keys().chain(pools.keys()), holds);
         // Each session compares what kubelet was told with what it would be told.
         self.published.send_replace(Arc::new(pools));
     }
 
-    fn write_specs(&self, before: &Pools, pools: &Pools) {
+    fn write_specs(&self, pools: &Pools) {
         let Some(cdi) = &self.shared.allocator.cdi else { return };
         let host = HostFiles::look();
-        let gone = before.iter().filter(|(name, _)| !pools.contains_key(*name));
-        let removed = gone.map(|(name, pool)| cdi.remove(name, pool.config.device_type));
         let written = pools.iter().map(|(name, pool)| {
             let members: Vec<_> =
                 pool.members.values().filter_map(|member| given(pool, member)).collect();
             cdi.save(name, pool.config.device_type, &members, host)
         });
-        for error in removed.chain(written).filter_map(Result::err) {
+        let written: Vec<_> = written.collect();
+        let named = pools.iter().map(|(name, pool)| cdi.path(name, pool.config.device_type));
+        let others = cdi.remove_others(&named.collect());
+        for error in written.into_iter().chain([others]).filter_map(Result::err) {
             tracing::error!("{error}");
+        }
+    }
+
+    /// Device-info files that are missing though a pod has the device: after a reboot, which empties their
+    /// directory, or when another plugin that had the pool before has removed them at its end.
+    fn describe(&self, pools: &Pools) {
+        let Allocator { device_info, .. } = &self.shared.allocator;
+        let members = pools
+            .iter()
+            .flat_map(|(name, pool)| pool.members.values().map(move |member| (name, pool, member)));
+        for (name, pool, member) in members.filter(|(name, _, member)| is_given(name, member)) {
+            let device = &member.device.id;
+            if device_info.path(name, device).exists()
+                || self.shared.allocator.gave_within(device, stale::PATIENCE)
+            {
+                continue;
+            }
+            if let Some(Err(error)) = given(pool, member).map(|given| device_info.save(given)) {
+                tracing::warn!("{error}");
+            }
         }
     }
 
     /// Device-info files of devices that nobody has any more. Who cannot ask kubelet removes none: a pod
     /// without a network of ours is in no ledger.
-    fn sweep(&self, pools: &Pools, holds: &Holds) {
+    fn sweep<'a>(&self, names: impl Iterator<Item = &'a ResourceName>, holds: &Holds) {
         if !self.count_is_known {
             return;
         }
-        for name in pools.keys() {
+        for name in names.collect::<BTreeSet<_>>() {
             if let Err(error) = self.sweep_pool(name, holds) {
                 tracing::warn!("{error}");
             }
@@ -271,9 +311,8 @@ impl Looker {
     fn sweep_pool(&self, name: &ResourceName, holds: &Holds) -> Result<(), WriteError> {
         let Allocator { ledger, device_info, .. } = &self.shared.allocator;
         for device in device_info.devices(name)? {
-            let Some(address) = device.address().filter(|_| holds.of(&device).is_none()) else {
-                continue;
-            };
+            let held = holds.of(&device).is_some() || self.may_be_counted(&device);
+            let Some(address) = device.address().filter(|_| !held) else { continue };
             // An allocation is recorded under this lock before its file is written, so what has no entry
             // now has no new file either.
             let Ok(locked) = ledger.lock(address, Duration::ZERO) else { continue };
@@ -283,6 +322,18 @@ impl Looker {
         }
         Ok(())
     }
+}
+
+/// What the checkpoint says; one that cannot be used says nothing.
+fn remembered(path: &Path) -> Counted {
+    let read = checkpoint::read(path).inspect_err(|error| tracing::debug!("{error}"));
+    read.ok().flatten().unwrap_or_default()
+}
+
+/// Whether a pod has the device out of the pool called so, and it is there to be described.
+fn is_given(name: &ResourceName, member: &Member) -> bool {
+    let given_as = member.hold.as_ref().and_then(Hold::given_as);
+    given_as == Some(name) && member.gone_since.is_none()
 }
 
 fn wanted(config: &Config) -> Wanted {

@@ -94,6 +94,8 @@ pub fn run(settings: Settings) -> Result<(), DaemonError> {
 }
 
 async fn serve(settings: Settings) -> Result<(), DaemonError> {
+    // First, so that a change between the two is seen as one.
+    let text = std::fs::read(&settings.config).ok();
     let config = Config::load(&settings.config, &settings.resource_prefix)?;
     let ledger = Ledger::open(&settings.ledger)?;
     let metrics = Arc::new(Metrics::default());
@@ -108,7 +110,8 @@ async fn serve(settings: Settings) -> Result<(), DaemonError> {
     let changes = files::watch(&settings);
     let (stop, stopped) = watch::channel(false);
     let sessions = Sessions::new(settings.kubelet.clone(), Arc::clone(&shared), changes.sockets);
-    let looker = Looker::new(settings, config, shared, published, health, reader_for)?;
+    let configured = (config, text);
+    let looker = Looker::new(settings, configured, shared, published, health, reader_for)?;
     let looking = looker.run(changes.files, stopped);
     tokio::select! {
         () = looking => {}

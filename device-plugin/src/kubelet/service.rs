@@ -112,7 +112,7 @@ impl Service {
         let counted = self.counted(&containers).await;
         let (allocator, name) = (self.shared.allocator.clone(), self.name.clone());
         let give = move || match pools.get(&name) {
-            Some(pool) => allocator.allocate(pool, &containers, &counted),
+            Some(pool) => allocator.allocate(pool, &containers, counted.as_ref()),
             None => Ok(AllocateResponse::default()),
         };
         let given = tokio::task::spawn_blocking(give).await;
@@ -122,17 +122,14 @@ impl Service {
         given.map_err(|error| refused(&self.name, &error))
     }
 
-    /// Kubelet's count, where it matters: of what is only reserved it alone knows whether a pod has it.
-    async fn counted(&self, containers: &[Vec<DeviceId>]) -> Counted {
+    /// Kubelet's count, where it matters: of what is only reserved it alone knows whether a pod has it. Its
+    /// checkpoint would not do, for pods that have ended are in it until the next one is written.
+    async fn counted(&self, containers: &[Vec<DeviceId>]) -> Option<Counted> {
         if !self.shared.allocator.any_reserved(containers) {
-            return Counted::new();
+            return None;
         }
-        podresources::list(&self.shared.pod_resources).await.unwrap_or_else(|error| {
-            tracing::debug!(
-                "a reservation is taken for stale, as kubelet asks for the device: {error}"
-            );
-            Counted::new()
-        })
+        let counted = podresources::list(&self.shared.pod_resources).await;
+        counted.map_err(|error| tracing::debug!("who has a reserved device: {error}")).ok()
     }
 }
 

@@ -25,7 +25,12 @@ pub enum Kind {
     /// It left the pool.
     Left,
     /// It must not be given to a pod any more, or for another reason than before.
-    Unhealthy(Vec<Cause>),
+    Unhealthy {
+        /// All that is wrong with it.
+        causes: Vec<Cause>,
+        /// What of that was not before.
+        new: Vec<Cause>,
+    },
     /// It may be given to a pod again.
     Healthy,
 }
@@ -63,8 +68,13 @@ fn of(before: Option<&Member>, after: &Member) -> Option<Kind> {
         None => Some(Kind::Joined(after.causes.clone())),
         Some(before) if before.causes == after.causes => None,
         Some(_) if after.is_healthy() => Some(Kind::Healthy),
-        Some(_) => Some(Kind::Unhealthy(after.causes.clone())),
+        Some(before) => Some(unhealthy(&before.causes, &after.causes)),
     }
+}
+
+fn unhealthy(before: &[Cause], after: &[Cause]) -> Kind {
+    let new = after.iter().filter(|cause| !before.contains(cause));
+    Kind::Unhealthy { causes: after.to_vec(), new: new.cloned().collect() }
 }
 
 /// Causes as one clause.
@@ -82,7 +92,7 @@ impl fmt::Display for Change {
                 write!(f, "{device} is in pool {pool}, unhealthy: {}", sentence(causes))
             }
             Kind::Left => write!(f, "{device} has left pool {pool}"),
-            Kind::Unhealthy(causes) => {
+            Kind::Unhealthy { causes, .. } => {
                 write!(f, "{device} of pool {pool} is unhealthy: {}", sentence(causes))
             }
             Kind::Healthy => write!(f, "{device} of pool {pool} is healthy again"),

@@ -52,6 +52,8 @@ struct State {
     registrations: usize,
     /// How many more it refuses.
     refusals: usize,
+    /// Whether it has not heard of its pods since it started.
+    deaf: bool,
 }
 
 impl State {
@@ -146,6 +148,12 @@ impl Kubelet {
     pub fn lose_books(&self) -> anyhow::Result<()> {
         self.lock().books = Books::default();
         self.write_checkpoint()
+    }
+
+    /// Tells of no pod over its pod-resources socket, as one that was started while the API server is away;
+    /// its checkpoint still has them.
+    pub fn hears_of_no_pod(&self) {
+        self.lock().deaf = true;
     }
 
     /// Refuses the next `count` registrations, as one that is not ready does.

@@ -140,6 +140,8 @@ impl PodResourcesLister for Service {
         &self,
         _: Request<ListPodResourcesRequest>,
     ) -> Result<Response<ListPodResourcesResponse>, Status> {
-        Ok(Response::new(lock(&self.state).books.pod_resources()))
+        let state = lock(&self.state);
+        let nothing = ListPodResourcesResponse::default();
+        Ok(Response::new(if state.deaf { nothing } else { state.books.pod_resources() }))
     }
 }

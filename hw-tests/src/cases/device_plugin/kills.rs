@@ -1,6 +1,7 @@
 //! The plugin is killed at random moments while pods hold VFs, some of them in their namespaces.
 //!
-//! The case kills it a few times, `hw-tests guest plugin-kills` as often as it is told.
+//! The case kills it a few times, with `LINERATE_LONG=1 hw-tests sim test device-plugin/kills` 200 times, and
+//! `hw-tests guest plugin-kills` as often as it is told.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,12 +18,13 @@ use crate::guest::tool::run;
 
 const VFS: u16 = 7;
 const KILLS_OF_THE_CASE: u32 = 12;
+const KILLS_OF_THE_LONG_CASE: u32 = 200;
 /// The emulated processor needs about this long to start the plugin and have it known.
 const LONGEST_LIFE_MS: u64 = 1500;
 const MOST_PODS: usize = 4;
 
 pub(super) fn kills(ctx: &mut Ctx) -> anyhow::Result<()> {
-    kill_many(ctx, KILLS_OF_THE_CASE, 1)
+    kill_many(ctx, if ctx.long { KILLS_OF_THE_LONG_CASE } else { KILLS_OF_THE_CASE }, 1)
 }
 
 /// Kills the plugin so many times; `seed` chooses the moments.
@@ -40,7 +42,7 @@ pub fn kill_many(ctx: &Ctx, kills: u32, seed: u64) -> anyhow::Result<()> {
         story.once().with_context(|| {
             format!("kill {kill} of {kills}, seed {seed}:\n{}", story.lab.dirs.said())
         })?;
-        if kill % 20 == 19 {
+        if kill % 10 == 9 {
             println!(
                 "{} kills, {} pods came, {} requests were cut off",
                 kill + 1,
