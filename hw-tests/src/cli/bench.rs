@@ -100,7 +100,9 @@ fn device_plugin() -> anyhow::Result<ExitCode> {
 }
 
 fn cni_own() -> anyhow::Result<cni::Figures> {
-    let own = cni::measure_own(&std::env::current_exe()?)?;
+    let program = std::env::current_exe()?.with_file_name("cni-at-once");
+    anyhow::ensure!(program.exists(), "{} is not built; run `make bench`", program.display());
+    let own = cni::measure_own(&program)?;
     println!("{}", own.table("CNI plugin, everybody it asks answers at once"));
     Ok(own)
 }

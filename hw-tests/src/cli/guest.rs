@@ -35,13 +35,6 @@ pub(super) enum Guest {
     BenchRules(super::bench::SizeArgs),
     /// Measure the CNI plugin, and leave the figures in $LINERATE_OUT.
     BenchCni,
-    /// Be the CNI plugin for one call, where everybody it asks answers at once; on the host.
-    CniCall {
-        /// The verb.
-        verb: String,
-        /// Where its ledger and its database are.
-        dir: PathBuf,
-    },
 }
 
 impl Guest {
@@ -55,7 +48,6 @@ impl Guest {
             }
             Self::BenchRules(args) => bench_rules(args.size()).map(|()| ExitCode::SUCCESS),
             Self::BenchCni => bench_cni().map(|()| ExitCode::SUCCESS),
-            Self::CniCall { verb, dir } => cni::call(&verb, &dir).map(|()| ExitCode::SUCCESS),
         }
     }
 }

@@ -29,7 +29,7 @@ const VF: &str = "0000:01:10.0";
 const MAC: Mac = Mac([2, 0, 0, 0, 0, 9]);
 const MTU: u32 = 9000;
 
-/// Measures, each call a process of `program`.
+/// Measures, each call a process of `program`, which is `cni-at-once`.
 ///
 /// # Errors
 /// When a call fails.
@@ -49,7 +49,7 @@ fn timed(program: &Path, dir: &Path, verb: &str) -> anyhow::Result<Duration> {
     let conf = conf(dir).to_string();
     let began = Instant::now();
     let mut child = Command::new(program)
-        .args(["guest", "cni-call", verb])
+        .arg(verb)
         .arg(dir)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
