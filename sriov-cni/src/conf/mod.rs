@@ -3,6 +3,7 @@
 //!
 //! What is said twice is taken from the first of: `runtimeConfig`, `CNI_ARGS`, `args.cni`, the NetConf, the file.
 
+mod attachments;
 mod conflicts;
 mod fields;
 mod flat_file;
@@ -30,6 +31,7 @@ use fields::Fields;
 pub use problem::{Problem, Problems};
 pub use rates::{Limit, Rates};
 pub use vlan::Vlan;
+pub use wishes::words;
 
 /// A network's configuration, and what is asked for one pod.
 #[derive(Clone, Debug, PartialEq)]
@@ -177,12 +179,14 @@ impl NetConf {
         };
         let routes = wished_routes(fields, &mut problems);
         let socket = socket(fields, &mut problems);
+        let valid_attachments = attachments::read(fields, &mut problems);
         conflicts::check(fields, call, &mut problems);
         if !problems.is_empty() {
             return Err(Problems(problems));
         }
         let bridge = bridge(fields, call, trunk, socket);
-        Ok(build(version, fields, bridge, routes, given))
+        let conf = build(version, fields, bridge, routes, given);
+        Ok(Self { valid_attachments, ..conf })
     }
 }
 
@@ -221,7 +225,8 @@ fn gather(
         conf.entry(name).or_insert(value);
     }
     let asked = Fields(&conf).fields("args").and_then(|args| args.object("cni")).cloned();
-    conf.extend(wishes::read(&asked.unwrap_or_default(), problems));
+    let ifname = call.and_then(|call| call.attachment.as_ref()).map(|to| to.ifname.as_str());
+    conf.extend(wishes::read(&asked.unwrap_or_default(), ifname, problems));
     conf.extend(call.map(arguments).unwrap_or_default());
     let runtime = Fields(&conf).fields("runtimeConfig");
     if let Some(mac) = runtime.and_then(|runtime| runtime.mac("mac")) {
@@ -352,7 +357,7 @@ fn build(
             .map(PathBuf::from),
         log: log(conf),
         prev_result: conf.object("prevResult").cloned().map(Value::Object),
-        valid_attachments: valid_attachments(conf),
+        valid_attachments: None,
         raw,
     }
 }
@@ -390,12 +395,6 @@ fn log(conf: Fields<'_>) -> LogConf {
         file: conf.text("logFile").map(PathBuf::from),
         level: conf.text("logLevel").and_then(Level::named).unwrap_or(Level::Info),
     }
-}
-
-fn valid_attachments(conf: Fields<'_>) -> Option<Vec<(String, String)>> {
-    conf.0.get("cni.dev/valid-attachments").or_else(|| conf.0.get("cni.dev/attachments"))?;
-    let pair = |fields: Fields<'_>| Some((fields.owned("containerID")?, fields.owned("ifname")?));
-    Some(conf.list("cni.dev/valid-attachments").filter_map(pair).collect())
 }
 
 #[cfg(test)]

@@ -239,6 +239,10 @@ fn wrong() -> Vec<(Value, &'static [&'static str])> {
         ),
         (json!({"args": {"cni": {"latency": 5}}}), &["netem"]),
         (json!({"args": {"cni": {"routes": [{"dst": "10.0.0.0"}]}}}), &["args.cni.routes[0].dst"]),
+        (
+            json!({"cni.dev/valid-attachments": [{"containerID": "c1"}]}),
+            &["cni.dev/valid-attachments is", "a list of attachments"],
+        ),
         (json!({"vlanId": 5}), &["vlanId is no key of sriov-cni"]),
         (json!({"frobnicate": 5}), &["frobnicate is no key", "`sriov-cni schema` lists the keys"]),
     ]

@@ -1,5 +1,6 @@
 //! What a pod's annotation asks for, through `args.cni` (Multus: `cni-args`): ovs-cni's words, and Kube-OVN's vocabulary
-//! for fixed addresses and rates, with or without its prefix (`ovn.kubernetes.io/`, `<provider>.kubernetes.io/`).
+//! for fixed addresses and rates, with or without its prefix (`ovn.kubernetes.io/`, `<provider>.kubernetes.io/`), and for
+//! one interface of several with the interface's name behind it (`ip_address.net1`).
 //!
 //! Each word means a key of the configuration and goes before it. Annotations are text, so numbers and truth values may
 //! be written as text.
@@ -76,22 +77,49 @@ pub(crate) const POOL: &str = "wished pool";
 pub(crate) const ROUTES: &str = "wished routes";
 pub(crate) const DEFAULT_ROUTE: &str = "wished default route";
 
-/// The members that the wishes of `args.cni` mean.
-pub(crate) fn read(wishes: &Map<String, Value>, problems: &mut Vec<Problem>) -> Map<String, Value> {
+/// The words that mean a key, for whoever wants to see each at work.
+pub fn words() -> impl Iterator<Item = &'static str> {
+    let ours = WORDS.iter().filter(|(_, meaning)| !matches!(meaning, Meaning::Elsewhere(_)));
+    ours.map(|(word, _)| *word)
+}
+
+/// The members that the wishes of `args.cni` mean for the interface of this name, where it is known already.
+pub(crate) fn read(
+    wishes: &Map<String, Value>,
+    ifname: Option<&str>,
+    problems: &mut Vec<Problem>,
+) -> Map<String, Value> {
     let mut meant = Map::new();
-    for (name, value) in wishes {
-        match meaning(name) {
-            Some(meaning) => take(name, value, meaning, &mut meant, problems),
-            None => problems.extend(slip(name)),
+    // What is said for one interface goes before what is said for all.
+    for of_one in [false, true] {
+        for (name, value) in wishes {
+            let (meaning, interface) = meaning(name);
+            let concerns = interface.is_none_or(|one| ifname.is_none_or(|ifname| ifname == one));
+            if interface.is_some() != of_one || !concerns {
+                continue;
+            }
+            match meaning {
+                Some(meaning) => take(name, value, meaning, &mut meant, problems),
+                None => problems.extend(slip(name)),
+            }
         }
     }
     meant
 }
 
-/// The word, whatever stands before its last `/`. Case does not count, as in ovs-cni.
-fn meaning(name: &str) -> Option<Meaning> {
+/// The word, whatever stands before its last `/`, and the interface that it is for. Case does not count, as in ovs-cni.
+fn meaning(name: &str) -> (Option<Meaning>, Option<&str>) {
     let word = name.rsplit('/').next().unwrap_or(name);
-    WORDS.iter().find(|(known, _)| known.eq_ignore_ascii_case(word)).map(|(_, meaning)| *meaning)
+    let known = |word: &str| {
+        WORDS
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(word))
+            .map(|(_, meaning)| *meaning)
+    };
+    match word.split_once('.') {
+        Some((word, interface)) if known(word).is_some() => (known(word), Some(interface)),
+        _ => (known(word), None),
+    }
 }
 
 /// Other plugins have words of their own; only one that looks like ours is taken for a slip.
@@ -184,7 +212,7 @@ mod tests {
 
     fn wish(wishes: &Value) -> Result<Value, String> {
         let mut problems = Vec::new();
-        let meant = read(wishes.as_object().unwrap(), &mut problems);
+        let meant = read(wishes.as_object().unwrap(), Some("net1"), &mut problems);
         problems.pop().map_or(Ok(Value::Object(meant)), |problem| Err(problem.to_string()))
     }
 
@@ -202,6 +230,17 @@ mod tests {
                 "mirrors": [{"name": "m0", "egress": true}],
             })
         );
+    }
+
+    #[test]
+    fn a_word_for_one_interface_goes_before_the_word_for_all() {
+        let meant = wish(&json!({
+            "z.ovn.kubernetes.io/mac_address": "02:00:00:00:00:01",
+            "ovn.kubernetes.io/mac_address.net1": "02:00:00:00:00:02",
+            "ovn.kubernetes.io/mac_address.net2": "02:00:00:00:00:03",
+            "vlan_id.net2": "not read here",
+        }));
+        assert_eq!(meant.unwrap(), json!({"mac": "02:00:00:00:00:02"}));
     }
 
     #[test]
