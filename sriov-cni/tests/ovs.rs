@@ -70,6 +70,91 @@ fn a_port_has_all_that_was_asked_for_and_leaves_nothing() {
     assert_eq!(everything(&ovs), before);
 }
 
+/// Every column that ADD sets is changed by somebody, told by CHECK, and changed back.
+#[test]
+fn check_tells_of_each_thing_that_was_changed() {
+    let Some(ovs) = PrivateOvs::with_bridge() else { return };
+    ovs.vsctl("-- --id=@out get port p4 -- --id=@m create mirror name=m0 output-port=@out -- set bridge br0 mirrors=@m");
+    ovs.vsctl("add-br br1 -- set bridge br1 datapath_type=dummy");
+    let more = serde_json::json!({"egress_rate": 20, "egress_burst": 2, "ingress_rate": 30,
+        "mirrors": [{"name": "m0", "egress": true}], "bridge": "br0", "ovnPort": "lsp1"});
+    let port = port(&ovs, "c1", more, Tagging::Access(7));
+    port.attach().unwrap();
+    let get = |what: &str| ovs.vsctl(&format!("get {what}")).trim().to_owned();
+    let (id, qos, copied) =
+        (get("port pod1 _uuid"), get("port pod1 qos"), get("mirror m0 select_dst_port"));
+    let to = |from: &str, to: &str| {
+        format!("remove bridge {from} ports {id} -- add bridge {to} ports {id}")
+    };
+    let changes = [
+        ("set port pod1 tag=8".to_owned(), "set port pod1 tag=7".to_owned(), "tag is 8, not 7"),
+        (
+            "set port pod1 vlan_mode=trunk".into(),
+            "set port pod1 vlan_mode=access".into(),
+            "vlan_mode",
+        ),
+        ("set port pod1 trunks=5".into(), "clear port pod1 trunks".into(), "trunks is 5"),
+        (
+            "set interface pod1 ingress_policing_rate=1".into(),
+            "set interface pod1 ingress_policing_rate=20000".into(),
+            "ingress_policing_rate is 1, not 20000",
+        ),
+        (
+            "set interface pod1 ingress_policing_burst=1".into(),
+            "set interface pod1 ingress_policing_burst=2000".into(),
+            "ingress_policing_burst is 1",
+        ),
+        ("clear port pod1 qos".into(), format!("set port pod1 qos={qos}"), "has not its rate"),
+        (
+            format!("set qos {qos} other_config:max-rate=1"),
+            format!("set qos {qos} other_config:max-rate=30000000"),
+            "max-rate is \"1\"",
+        ),
+        (
+            "clear mirror m0 select_dst_port".into(),
+            format!("set mirror m0 select_dst_port={copied}"),
+            "mirror m0 does not copy port pod1",
+        ),
+        (
+            "set interface pod1 external_ids:iface-id=lsp2".into(),
+            "set interface pod1 external_ids:iface-id=lsp1".into(),
+            "iface-id is \"lsp2\", not \"lsp1\"",
+        ),
+        (
+            "remove port pod1 external_ids owner".into(),
+            format!("set port pod1 external_ids:owner={OWNER}"),
+            "does not carry our mark",
+        ),
+        (to("br0", "br1"), to("br1", "br0"), "pod1 is no port of bridge br0 any more"),
+    ];
+    for (change, undo, words) in changes {
+        assert_eq!(port.check().unwrap(), None, "before {change}");
+        ovs.vsctl(&change);
+        let said = port.check().unwrap().unwrap_or_default();
+        assert!(said.contains(words), "{change}: {said:?}");
+        ovs.vsctl(&undo);
+    }
+    port.detach().unwrap();
+}
+
+#[test]
+fn check_tells_of_a_tag_where_there_was_none_and_of_another_kind_of_tag() {
+    let Some(ovs) = PrivateOvs::with_bridge() else { return };
+    let plain = port(&ovs, "c1", serde_json::json!({}), Tagging::All);
+    plain.attach().unwrap();
+    ovs.vsctl("set port pod1 other_config:priority-tags=true");
+    assert_eq!(plain.check().unwrap(), None, "what others set beside it is theirs");
+    ovs.vsctl("set port pod1 tag=5");
+    assert_eq!(plain.check().unwrap().unwrap(), "port pod1: tag is 5, not [\"set\",[]]");
+    plain.detach().unwrap();
+    let tunnel = port(&ovs, "c1", serde_json::json!({}), Tagging::Tunnel(7));
+    tunnel.attach().unwrap();
+    assert_eq!(tunnel.check().unwrap(), None);
+    ovs.vsctl("set port pod1 other_config:qinq-ethtype=802.1q");
+    assert!(tunnel.check().unwrap().unwrap().contains("qinq-ethtype is \"802.1q\""));
+    tunnel.detach().unwrap();
+}
+
 #[test]
 fn an_older_port_of_the_same_logical_port_makes_way() {
     let Some(ovs) = PrivateOvs::with_bridge() else { return };

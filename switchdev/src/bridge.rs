@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use tc_filter::{IfIndex, Mac};
 
 use crate::netlink::NetlinkError;
-use crate::netlink::attr::Writer;
+use crate::netlink::attr::{AttrError, Attributes, Writer};
 use crate::netlink::request::Connection;
 
 const NETLINK_ROUTE: isize = 0;
@@ -16,14 +16,18 @@ const NETLINK_ROUTE: isize = 0;
 mod uapi {
     pub(super) const NEW_LINK: u16 = 16;
     pub(super) const DEL_LINK: u16 = 17;
+    pub(super) const GET_LINK: u16 = 18;
     pub(super) const SET_LINK: u16 = 19;
     pub(super) const NEW_NEIGHBOUR: u16 = 28;
+    pub(super) const GET_NEIGHBOUR: u16 = 30;
     pub(super) const CREATE_REPLACE: u16 = 0x500;
 
     pub(super) const FAMILY_BRIDGE: u8 = 7;
     pub(super) const MASTER: u16 = 10;
     pub(super) const PROTINFO: u16 = 12;
     pub(super) const AF_SPEC: u16 = 26;
+    pub(super) const EXT_MASK: u16 = 29;
+    pub(super) const WITH_VLANS: u32 = 1 << 1;
 
     pub(super) const VLAN_INFO: u16 = 2;
     pub(super) const VLAN_PVID: u16 = 1 << 1;
@@ -45,6 +49,15 @@ pub struct PortVlan {
     pub vlan: u16,
     /// Packets without a tag are put into it, and its packets leave the port without one.
     pub untagged: bool,
+}
+
+/// What a bridge knows of one of its ports.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PortState {
+    /// Only addresses that are known to be there may come from it.
+    pub locked: bool,
+    /// Its VLANs, by number.
+    pub vlans: Vec<PortVlan>,
 }
 
 /// A connection to the bridges of the network namespace it was opened in.
@@ -115,13 +128,49 @@ impl Bridges {
         vlan: Option<u16>,
     ) -> Result<(), NetlinkError> {
         let what = format!("bridge fdb replace {mac} dev index {port} master static");
-        let request = neighbour(port, mac, vlan);
+        let request = neighbour(port, uapi::STATE_REACHABLE_NO_ARP, mac, vlan);
         self.connection.request(uapi::NEW_NEIGHBOUR, uapi::CREATE_REPLACE, &request, &what)?;
         let what = format!("bridge link set dev index {port} locked on learning off");
         let flags = Writer::default().u8(uapi::PORT_LEARNING, 0).u8(uapi::PORT_LOCKED, 1);
         let request =
             link(uapi::FAMILY_BRIDGE, port, Writer::default().nested(uapi::PROTINFO, flags));
         self.connection.request(uapi::SET_LINK, 0, &request, &what).map(drop)
+    }
+
+    /// What its bridge knows of a port; `None` for a link that is on none.
+    ///
+    /// # Errors
+    /// As every request: [`NetlinkError`].
+    pub fn port(&mut self, port: IfIndex) -> Result<Option<PortState>, NetlinkError> {
+        let what = "bridge -d vlan show";
+        let vlans = Writer::default().u32(uapi::EXT_MASK, uapi::WITH_VLANS);
+        let all = link(uapi::FAMILY_BRIDGE, IfIndex(0), vlans);
+        for message in self.connection.dump(uapi::GET_LINK, &all, what)? {
+            let found = parse_port(&message, port);
+            if let Some(state) = found.map_err(|reason| NetlinkError::malformed(what, &reason))? {
+                return Ok(Some(state));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether the port's bridge knows this address to be behind it.
+    ///
+    /// # Errors
+    /// As every request: [`NetlinkError`].
+    pub fn knows(
+        &mut self,
+        port: IfIndex,
+        mac: Mac,
+        vlan: Option<u16>,
+    ) -> Result<bool, NetlinkError> {
+        let what = format!("bridge fdb get {mac} dev index {port} master");
+        let request = neighbour(port, 0, mac, vlan);
+        match self.connection.request(uapi::GET_NEIGHBOUR, 0, &request, &what) {
+            Err(error) if error.is(Errno::NOENT) => Ok(false),
+            // It may be known behind another port; each answer begins with `struct ndmsg`.
+            answers => Ok(answers?.iter().any(|answer| index_in(answer) == Some(port))),
+        }
     }
 
     fn set_master(&mut self, port: IfIndex, master: u32, what: &str) -> Result<(), NetlinkError> {
@@ -145,11 +194,42 @@ fn vlan_info(flags: u16, vlan: u16) -> Writer {
     Writer::default().nested(uapi::AF_SPEC, Writer::default().bytes(uapi::VLAN_INFO, &info))
 }
 
+/// The bytes of `struct ifinfomsg`.
+const IFINFOMSG_BYTES: usize = 16;
+
+/// The interface's number, which is at the same place in `struct ifinfomsg` and `struct ndmsg`.
+fn index_in(message: &[u8]) -> Option<IfIndex> {
+    message.get(4..8)?.try_into().ok().map(|index| IfIndex(u32::from_ne_bytes(index)))
+}
+
+/// `None` for another link, or where its driver speaks and not its bridge.
+fn parse_port(message: &[u8], port: IfIndex) -> Result<Option<PortState>, AttrError> {
+    let Some((_, attributes)) = message.split_at_checked(IFINFOMSG_BYTES) else { return Ok(None) };
+    if index_in(message) != Some(port) {
+        return Ok(None);
+    }
+    let attributes = Attributes::parse(attributes)?;
+    let Some(flags) = attributes.nested(uapi::PROTINFO)? else { return Ok(None) };
+    let vlans = match attributes.nested(uapi::AF_SPEC)? {
+        Some(list) => list.all(uapi::VLAN_INFO).filter_map(read_vlan).collect(),
+        None => Vec::new(),
+    };
+    Ok(Some(PortState { locked: flags.u8(uapi::PORT_LOCKED)? == Some(1), vlans }))
+}
+
+/// `struct bridge_vlan_info`.
+fn read_vlan(info: &[u8]) -> Option<PortVlan> {
+    let [f0, f1, v0, v1] = *info else { return None };
+    let flags = u16::from_ne_bytes([f0, f1]);
+    let untagged = flags & uapi::VLAN_PVID != 0 && flags & uapi::VLAN_UNTAGGED != 0;
+    Some(PortVlan { vlan: u16::from_ne_bytes([v0, v1]), untagged })
+}
+
 /// `struct ndmsg` and attributes.
-fn neighbour(port: IfIndex, mac: Mac, vlan: Option<u16>) -> Vec<u8> {
+fn neighbour(port: IfIndex, state: u16, mac: Mac, vlan: Option<u16>) -> Vec<u8> {
     let mut payload = vec![uapi::FAMILY_BRIDGE, 0, 0, 0];
     payload.extend(port.0.to_ne_bytes());
-    payload.extend(uapi::STATE_REACHABLE_NO_ARP.to_ne_bytes());
+    payload.extend(state.to_ne_bytes());
     payload.extend([uapi::FLAG_MASTER, 0]);
     let attributes = Writer::default().bytes(uapi::NEIGHBOUR_ADDRESS, &mac.0);
     let attributes = attributes.maybe(vlan, |writer, vlan| writer.u16(uapi::NEIGHBOUR_VLAN, vlan));
@@ -170,9 +250,33 @@ mod tests {
 
     #[test]
     fn an_address_is_written_as_bridge_fdb_replace_writes_it() {
-        let bytes = neighbour(IfIndex(5), Mac([2, 0, 0, 0, 0, 9]), Some(100));
+        let mac = Mac([2, 0, 0, 0, 0, 9]);
+        let bytes = neighbour(IfIndex(5), uapi::STATE_REACHABLE_NO_ARP, mac, Some(100));
         assert_eq!(bytes[..12], [7, 0, 0, 0, 5, 0, 0, 0, 0x42, 0, 4, 0]);
         assert_eq!(bytes[12..22], [10, 0, 2, 0, 2, 0, 0, 0, 0, 9]);
         assert_eq!(bytes[24..], [6, 0, 5, 0, 100, 0, 0, 0]);
+    }
+
+    #[test]
+    fn a_port_is_read_as_bridge_vlan_show_reads_it() {
+        let vlan = |flags: u16, vlan: u16| [flags.to_ne_bytes(), vlan.to_ne_bytes()].concat();
+        let message = |attributes: Writer| link(7, IfIndex(5), attributes);
+        let flags = Writer::default().u8(uapi::PORT_LEARNING, 0).u8(uapi::PORT_LOCKED, 1);
+        let vlans = Writer::default()
+            .bytes(uapi::VLAN_INFO, &vlan(6, 100))
+            .bytes(uapi::VLAN_INFO, &vlan(0, 7));
+        let message =
+            message(Writer::default().nested(uapi::PROTINFO, flags).nested(uapi::AF_SPEC, vlans));
+        let vlans = [(100, true), (7, false)].map(|(vlan, untagged)| PortVlan { vlan, untagged });
+        let state = PortState { locked: true, vlans: vlans.to_vec() };
+        assert_eq!(parse_port(&message, IfIndex(5)), Ok(Some(state)));
+        assert_eq!(parse_port(&message, IfIndex(6)), Ok(None));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes: Vec<u8>) {
+            let _ = (parse_port(&bytes, IfIndex(5)), index_in(&bytes));
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! All of a node that giving a VF to a pod may touch, as text, to be the same afterwards to the byte.
 //!
 //! Links with their addresses, routes and VF settings are what `ip` shows of them; e-switch, ports and rates what `devlink` does; then
-//! RDMA devices, drivers, files, and OVS's database. What counts or ages (statistics, timers) is left out. Some of it settles a
+//! policing on the way in, RDMA devices, drivers, files, OVS's database, and how many rules its bridges have. What counts or ages (statistics, timers) is left out. Some of it settles a
 //! moment later (carrier, duplicate address detection, ovs-vswitchd's answers), so that a comparison may wait.
 
 use std::collections::BTreeMap;
@@ -40,6 +40,7 @@ impl Scope {
             |name: &str, lines: Vec<String>| drop(sections.insert(name.to_owned(), lines));
         add("links", batch("ip", &["-j", "-d", "-batch", "-"], IP)?);
         add("devlink", batch("devlink", &["-j", "-batch", "-"], DEVLINK)?);
+        add("ingress", ingress()?);
         add("drivers", drivers()?);
         add("rdma", names("/sys/class/infiniband")?);
         add("namespaces", names("/run/netns")?);
@@ -203,6 +204,15 @@ fn steady(value: Value) -> Value {
     }
 }
 
+/// The queues on the way in, which `ip` does not show: Open vSwitch's policing makes some. The others come and go with links.
+fn ingress() -> anyhow::Result<Vec<String>> {
+    let all = batch("tc", &["-j", "-batch", "-"], "qdisc show\n")?;
+    let ingress = |line: &String| {
+        ["\"ingress\"", "\"clsact\""].iter().any(|kind| line.contains(&format!("\"kind\":{kind}")))
+    };
+    Ok(all.into_iter().filter(ingress).collect())
+}
+
 /// The driver of each PCI function, and the only one it may have.
 fn drivers() -> anyhow::Result<Vec<String>> {
     let mut lines = Vec::new();
@@ -283,6 +293,18 @@ fn ovs(dir: &Path) -> anyhow::Result<Vec<String>> {
             rows["rows"].as_array().with_context(|| format!("no rows of {table}: {rows}"))?;
         lines.extend(rows.iter().map(|row| format!("{table} {row}")));
     }
+    lines.extend(rules(dir)?);
     lines.sort();
     Ok(lines)
+}
+
+/// How many rules each bridge has. A switch that is down has told nobody.
+fn rules(dir: &Path) -> anyhow::Result<Vec<String>> {
+    let sockets = names(&dir.display().to_string())?.into_iter();
+    let bridges = sockets.filter(|name| name.ends_with(".mgmt"));
+    let count = |bridge: String| match sriov_cni::attach::rules_on(&dir.join(&bridge)) {
+        Ok(rules) => format!("{bridge}: {rules} rules"),
+        Err(error) => format!("{bridge}: {error}"),
+    };
+    Ok(bridges.map(count).collect())
 }

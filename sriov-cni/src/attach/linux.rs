@@ -89,15 +89,56 @@ impl BridgePort {
         Ok(Bridges::open()?.leave(port)?)
     }
 
-    /// What is wrong with the port.
-    #[must_use]
-    pub fn check(&self, sysfs: &Sysfs) -> Option<String> {
+    /// What is wrong with the port; `None` when it is as it was made.
+    ///
+    /// # Errors
+    /// The kernel could not be asked.
+    pub fn check(&self, sysfs: &Sysfs) -> Result<Option<String>, BridgeError> {
         match master(sysfs, &self.netdev) {
-            Some(master) if master == self.bridge => None,
+            Some(master) if master == self.bridge => {}
             Some(master) => {
-                Some(format!("{} is part of {master}, not of bridge {}", self.netdev, self.bridge))
+                return Ok(Some(format!(
+                    "{} is part of {master}, not of bridge {}",
+                    self.netdev, self.bridge
+                )));
             }
-            None => Some(format!("{} is not on bridge {} any more", self.netdev, self.bridge)),
+            None => {
+                return Ok(Some(format!(
+                    "{} is not on bridge {} any more",
+                    self.netdev, self.bridge
+                )));
+            }
+        }
+        let port = Links::open()?.find(&self.netdev)?.ifindex;
+        let mut bridges = Bridges::open()?;
+        let Some(state) = bridges.port(port)? else {
+            return Ok(Some(format!("bridge {} does not know {}", self.bridge, self.netdev)));
+        };
+        let vlans = self.wanted_vlans().filter(|wanted| *wanted != state.vlans);
+        if let Some(wanted) = vlans {
+            let (is, wanted) = (shown(&state.vlans), shown(&wanted));
+            return Ok(Some(format!("{}: its VLANs are {is}, not {wanted}", self.netdev)));
+        }
+        let Some(mac) = self.only() else { return Ok(None) };
+        if !state.locked {
+            return Ok(Some(format!("{} is not locked to {mac} any more", self.netdev)));
+        }
+        let known = bridges.knows(port, mac, self.vlan())?;
+        let lost = format!("bridge {} does not know {mac} at {}", self.bridge, self.netdev);
+        Ok((!known).then_some(lost))
+    }
+
+    /// By number; `None` where the bridge decides.
+    fn wanted_vlans(&self) -> Option<Vec<PortVlan>> {
+        match &self.tagging {
+            Tagging::All => None,
+            Tagging::Access(vlan) | Tagging::Tunnel(vlan) => {
+                Some(vec![PortVlan { vlan: *vlan, untagged: true }])
+            }
+            Tagging::Trunk(vlans) => {
+                let tagged = |vlan: &u16| PortVlan { vlan: *vlan, untagged: false };
+                Some(vlans.iter().map(tagged).collect())
+            }
         }
     }
 
@@ -118,21 +159,20 @@ impl BridgePort {
         port: tc_filter::IfIndex,
         default: Option<u16>,
     ) -> Result<(), BridgeError> {
-        let wanted: Vec<PortVlan> = match &self.tagging {
-            Tagging::Access(vlan) | Tagging::Tunnel(vlan) => {
-                vec![PortVlan { vlan: *vlan, untagged: true }]
-            }
-            Tagging::Trunk(vlans) => {
-                vlans.iter().map(|vlan| PortVlan { vlan: *vlan, untagged: false }).collect()
-            }
-            Tagging::All => return Ok(()),
-        };
+        let Some(wanted) = self.wanted_vlans() else { return Ok(()) };
         for vlan in &wanted {
             bridges.add_vlan(port, *vlan)?;
         }
         let unwanted = default.filter(|default| wanted.iter().all(|vlan| vlan.vlan != *default));
         unwanted.map_or(Ok(()), |vlan| Ok(bridges.remove_vlan(port, vlan)?))
     }
+}
+
+/// `100 untagged, 200`.
+fn shown(vlans: &[PortVlan]) -> String {
+    let one =
+        |vlan: &PortVlan| format!("{}{}", vlan.vlan, if vlan.untagged { " untagged" } else { "" });
+    vlans.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
 /// Whether there is a Linux bridge of this name.
@@ -154,7 +194,8 @@ fn setting(sysfs: &Sysfs, bridge: &str, name: &str) -> Option<String> {
     Some(text.trim().to_owned())
 }
 
-fn master(sysfs: &Sysfs, netdev: &str) -> Option<String> {
+/// What a link is part of: a bridge, a bond, Open vSwitch's datapath.
+pub(crate) fn master(sysfs: &Sysfs, netdev: &str) -> Option<String> {
     let target = std::fs::read_link(sysfs.net_device(netdev).join("master")).ok()?;
     Some(target.file_name()?.to_string_lossy().into_owned())
 }

@@ -122,7 +122,16 @@ impl OpenFlow {
 
     /// How many rules have this cookie.
     pub(crate) fn count(&mut self, cookie: u64) -> Result<u32, OpenFlowError> {
-        self.send(&aggregate_request(cookie))?;
+        self.aggregate(cookie, u64::MAX)
+    }
+
+    /// How many rules there are, whoever put them there.
+    pub(crate) fn count_all(&mut self) -> Result<u32, OpenFlowError> {
+        self.aggregate(0, 0)
+    }
+
+    fn aggregate(&mut self, cookie: u64, mask: u64) -> Result<u32, OpenFlowError> {
+        self.send(&aggregate_request(cookie, mask))?;
         loop {
             let (kind, body) = self.receive()?;
             match kind {
@@ -206,8 +215,8 @@ fn flow_mod(command: u8, cookie: u64, priority: u16, matches: &[Match]) -> Vec<u
     message(FLOW_MOD, &body)
 }
 
-/// `OFPMP_AGGREGATE` for a cookie in all tables.
-fn aggregate_request(cookie: u64) -> Vec<u8> {
+/// `OFPMP_AGGREGATE` for cookies of which these bits count, in all tables.
+fn aggregate_request(cookie: u64, mask: u64) -> Vec<u8> {
     const AGGREGATE: u16 = 2;
     let mut body = Vec::new();
     body.extend(AGGREGATE.to_be_bytes());
@@ -217,7 +226,7 @@ fn aggregate_request(cookie: u64) -> Vec<u8> {
     body.extend(ANY.to_be_bytes());
     body.extend([0; 4]);
     body.extend(cookie.to_be_bytes());
-    body.extend(u64::MAX.to_be_bytes());
+    body.extend(mask.to_be_bytes());
     body.extend(write_match(&[]));
     message(MULTIPART_REQUEST, &body)
 }

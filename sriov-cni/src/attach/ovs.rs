@@ -234,45 +234,6 @@ impl OvsPort {
         })
     }
 
-    /// What is wrong with the port; `None` when it is as it was made.
-    ///
-    /// # Errors
-    /// The database could not be asked.
-    pub fn check(&self) -> Result<Option<String>, OvsError> {
-        let mut client = Client::connect(&self.remote()?)?;
-        let columns = ["_uuid", "external_ids", "tag", "trunks", "interfaces"];
-        let ports = Self::find(
-            &mut client,
-            "Port",
-            &[Condition::is("name", self.netdev.as_str())],
-            &columns,
-        )?;
-        let Some(port) = ports.first() else {
-            return Ok(Some(format!(
-                "{} is no port of bridge {} any more",
-                self.netdev, self.bridge
-            )));
-        };
-        if !self.is_ours(port) {
-            return Ok(Some(format!("port {} does not carry our mark any more", self.netdev)));
-        }
-        for (column, wanted) in self.vlan_columns() {
-            if normal(&port[&column]) != normal(&wanted) && !port[&column].is_null() {
-                return Ok(Some(format!(
-                    "port {}: {column} is {}, not {wanted}",
-                    self.netdev, port[&column]
-                )));
-            }
-        }
-        let interfaces = Self::find(
-            &mut client,
-            "Interface",
-            &[Condition::is("name", self.netdev.as_str())],
-            &["ofport", "error"],
-        )?;
-        Ok(interfaces.first().and_then(|row| self.number(row).err()).map(|error| error.to_string()))
-    }
-
     /// The number that the switch gives the port now.
     ///
     /// # Errors
@@ -471,7 +432,7 @@ impl OvsPort {
         row
     }
 
-    fn vlan_columns(&self) -> Vec<(String, Value)> {
+    pub(super) fn vlan_columns(&self) -> Vec<(String, Value)> {
         let columns = match &self.tagging {
             Tagging::All => vec![],
             Tagging::Access(vlan) => vec![("tag", json!(vlan)), ("vlan_mode", json!("access"))],
@@ -506,30 +467,31 @@ impl OvsPort {
     }
 
     /// What all rows of this attachment carry: whose it is, and of which container and interface.
-    fn mark(&self) -> Value {
+    pub(super) fn mark(&self) -> Value {
         let names = ["owner", "contId", "contIface"];
         let marks = self.port_ids.iter().filter(|(name, _)| names.contains(&name.as_str()));
         map(marks.map(|(name, value)| (name.as_str(), value.as_str())))
     }
 
-    fn is_ours(&self, port: &Value) -> bool {
+    pub(super) fn is_ours(&self, port: &Value) -> bool {
         let names = ["owner", "contId", "contIface"];
         let marks = self.port_ids.iter().filter(|(name, _)| names.contains(&name.as_str()));
         marks.into_iter().all(|(name, value)| key(&port["external_ids"], name) == Some(value))
     }
 
-    /// ovs-vswitchd takes its queues off a netdev when the port has no QoS any more, and leaves them there when the port
-    /// goes with its QoS.
-    fn drop_queues(&self, client: &mut Client, ports: &[Uuid]) -> Result<(), OvsError> {
-        if self.ingress.is_none() || ports.is_empty() {
+    /// Before the port goes: see [`without_limits`].
+    fn lift_limits(&self, client: &mut Client, ports: &[Uuid]) -> Result<(), OvsError> {
+        let limited = self.ingress.is_some() || self.egress.is_some();
+        if !limited || ports.is_empty() {
             return Ok(());
         }
-        let transaction = ports.iter().fold(Transaction::on(OPEN_VSWITCH), without_qos);
+        let lift = |transaction, port| without_limits(transaction, port, &self.netdev);
+        let transaction = ports.iter().fold(Transaction::on(OPEN_VSWITCH), lift);
         self.configure(client, transaction)
     }
 
     fn remove(&self, client: &mut Client, ports: &[Uuid]) -> Result<(), OvsError> {
-        self.drop_queues(client, ports)?;
+        self.lift_limits(client, ports)?;
         let marked = [Condition::includes("external_ids", self.mark())];
         let mut transaction = Transaction::on(OPEN_VSWITCH);
         for port in ports {
@@ -571,7 +533,7 @@ impl OvsPort {
     }
 
     /// The port's number; -1 is how the switch says that it could not.
-    fn number(&self, interface: &Value) -> Result<u16, OvsError> {
+    pub(super) fn number(&self, interface: &Value) -> Result<u16, OvsError> {
         let number = interface["ofport"].as_u64().and_then(|number| u16::try_from(number).ok());
         number.ok_or_else(|| OvsError::Unusable {
             netdev: self.netdev.clone(),
@@ -584,18 +546,26 @@ fn without_qos(transaction: Transaction, port: &Uuid) -> Transaction {
     transaction.update("Port", &[Condition::row(port)], columns([("qos", set::<Value>([]))]))
 }
 
+/// A port without its limits, for as long as it takes the switch to see that: it takes queues and policing off a netdev
+/// when the port has none any more, and leaves them there when the port goes with them.
+pub(super) fn without_limits(transaction: Transaction, port: &Uuid, netdev: &str) -> Transaction {
+    let interface = [Condition::is("name", netdev)];
+    let none = columns([("ingress_policing_rate", json!(0)), ("ingress_policing_burst", json!(0))]);
+    without_qos(transaction, port).update("Interface", &interface, none)
+}
+
 /// Off its bridge, and without its QoS: rows that are referred to cannot be deleted, also by one that is about to go.
 pub(super) fn leave(transaction: Transaction, port: &Uuid) -> Transaction {
     let on = [Condition::includes("ports", port.to_json())];
     without_qos(transaction, port).mutate("Bridge", &on, "ports", Mutator::Delete, port.to_json())
 }
 
-fn mirror_columns(ingress: bool, egress: bool) -> impl Iterator<Item = &'static str> {
+pub(super) fn mirror_columns(ingress: bool, egress: bool) -> impl Iterator<Item = &'static str> {
     let source = ingress.then_some("select_src_port");
     source.into_iter().chain(egress.then_some("select_dst_port"))
 }
 
-fn uuid(row: &Value) -> Option<Uuid> {
+pub(super) fn uuid(row: &Value) -> Option<Uuid> {
     Uuid::from_json(row.get("_uuid")?)
 }
 
@@ -605,12 +575,4 @@ fn bridge_of<'a>(port: &Uuid, bridges: &'a [Value]) -> Option<&'a Value> {
 
 fn pairs(ids: &[(String, String)]) -> Value {
     map(ids.iter().map(|(name, value)| (name.as_str(), value.as_str())))
-}
-
-/// A set of one and that one are the same, and sets have no order.
-fn normal(value: &Value) -> Vec<String> {
-    let mut elements: Vec<String> =
-        value::elements(value).into_iter().map(ToString::to_string).collect();
-    elements.sort();
-    elements
 }

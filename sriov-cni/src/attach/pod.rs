@@ -9,10 +9,12 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use switchdev::announce::announce;
+use switchdev::ledger::Record;
 use switchdev::link::{Address, Links};
 use switchdev::route::{NewRoute, Routes};
 use switchdev::{CardError, netns};
 
+use super::steps::Step;
 use crate::protocol::{CniResult, IpNet, Route, read_route};
 
 /// The addresses of a pod's interface.
@@ -83,6 +85,16 @@ impl PodSide {
         }
         Ok(())
     }
+}
+
+/// The routes that ADD gave the pod's interface.
+pub(crate) fn routes_of(record: &Record, ipam: &CniResult) -> Vec<NewRoute> {
+    let side = record.external.iter().find_map(|step| match Step::from_record(step) {
+        Ok(Step::Pod(side)) => Some(side),
+        _ => None,
+    });
+    let routes = side.map_or_else(Vec::new, |side| side.routes(ipam));
+    routes.iter().map(new_route).collect()
 }
 
 /// The namespace at a path.

@@ -30,6 +30,14 @@ pub fn is_port_rule(cookie: u64) -> bool {
     cookie >> 48 == COOKIE_MARK >> 48
 }
 
+/// How many rules a bridge has, whoever put them there; its management socket is `socket`.
+///
+/// # Errors
+/// The bridge refused, or cannot be reached.
+pub fn rules_on(socket: &Path) -> Result<u32, OpenFlowError> {
+    OpenFlow::connect(socket)?.count_all()
+}
+
 const ETH_IPV4: u128 = 0x0800;
 const ETH_ARP: u128 = 0x0806;
 const ETH_IPV6: u128 = 0x86dd;

@@ -1,16 +1,20 @@
 //! Ports with our mark that belong to no entry of the ledger: left by a node that went down, or by a lost entry.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use ovsdb_client::value::{Uuid, key, map};
+use ovsdb_client::value::{Uuid, key, map, uuids};
 use ovsdb_client::{Client, Condition, OPEN_VSWITCH, OvsdbError, Remote, Transaction};
 use serde_json::Value;
 use switchdev::binding::{ExternalError, ReadEntries};
 use switchdev::ledger::Entry;
 use tc_filter::Mac;
 
-use super::ovs::{OWNER, leave};
+use super::ovs::{OWNER, leave, without_limits};
 use super::rules::PortRules;
+
+/// For the switch to see what has become of a port.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Removes them from a database, and says which. Where no OVS runs there are none. The ledger is read after the database: an
 /// ADD under way is in it before its port is on a bridge.
@@ -29,15 +33,16 @@ pub(crate) fn sweep(
     remove_all(&mut client, database, lost).map_err(ExternalError::new)
 }
 
-/// Removes the ports of one attachment, whose entry is not there any more.
+/// Removes the ports of one attachment, whose entry is not there any more; `None` where no OVS runs, so that nobody can
+/// tell whether there are any.
 pub(crate) fn remove_of(
     remote: &Remote,
     container: &str,
     ifname: &str,
-) -> Result<Vec<String>, OvsdbError> {
+) -> Result<Option<Vec<String>>, OvsdbError> {
     let marks = [("owner", OWNER), ("contId", container), ("contIface", ifname)];
-    let Some((mut client, ports)) = ours(remote, &marks)? else { return Ok(Vec::new()) };
-    remove_all(&mut client, remote, ports.iter())
+    let Some((mut client, ports)) = ours(remote, &marks)? else { return Ok(None) };
+    remove_all(&mut client, remote, ports.iter()).map(Some)
 }
 
 /// The ports with these marks; `None` where no OVS runs.
@@ -50,8 +55,8 @@ fn ours(
         client => client?,
     };
     let ours = [Condition::includes("external_ids", map(marks.iter().copied()))];
-    let ports =
-        Transaction::on(OPEN_VSWITCH).select("Port", &ours, &["_uuid", "name", "external_ids"]);
+    let columns = ["_uuid", "name", "external_ids", "qos"];
+    let ports = Transaction::on(OPEN_VSWITCH).select("Port", &ours, &columns);
     let ports = client.transact(&ports)?.rows(0).to_vec();
     Ok(Some((client, ports)))
 }
@@ -63,29 +68,58 @@ fn remove_all<'a>(
 ) -> Result<Vec<String>, OvsdbError> {
     let mut removed = Vec::new();
     for port in ports {
-        remove_rules(client, remote, port)?;
+        let interface = interface_of(client, port)?;
+        remove_rules(client, remote, port, &interface)?;
+        lift_limits(client, port, &interface)?;
         removed.extend(remove(client, port)?);
     }
     Ok(removed)
 }
 
+fn interface_of(client: &mut Client, port: &Value) -> Result<Value, OvsdbError> {
+    let named = [Condition::is("name", port["name"].clone())];
+    let columns = ["external_ids", "ingress_policing_rate"];
+    let looked = Transaction::on(OPEN_VSWITCH).select("Interface", &named, &columns);
+    Ok(client.transact(&looked)?.rows(0).first().cloned().unwrap_or_default())
+}
+
 /// The rules go before the port, for its number may be given to another.
-fn remove_rules(client: &mut Client, remote: &Remote, port: &Value) -> Result<(), OvsdbError> {
+fn remove_rules(
+    client: &mut Client,
+    remote: &Remote,
+    port: &Value,
+    interface: &Value,
+) -> Result<(), OvsdbError> {
     let (Remote::Unix(database), Some(uuid)) = (remote, Uuid::from_json(&port["_uuid"])) else {
         return Ok(());
     };
-    let looked = client.transact(
-        &Transaction::on(OPEN_VSWITCH)
-            .select("Interface", &[Condition::is("name", port["name"].clone())], &["external_ids"])
-            .select("Bridge", &[Condition::includes("ports", uuid.to_json())], &["name"]),
-    )?;
-    let (interface, bridge) = (looked.rows(0).first(), looked.rows(1).first());
-    let vf = interface.and_then(|row| key(&row["external_ids"], "vf-pci")?.parse().ok());
-    if let (Some(vf), Some(bridge)) = (vf, bridge.and_then(|row| row["name"].as_str())) {
+    let on = [Condition::includes("ports", uuid.to_json())];
+    let looked = Transaction::on(OPEN_VSWITCH).select("Bridge", &on, &["name"]);
+    let looked = client.transact(&looked)?;
+    let bridge = looked.rows(0).first().and_then(|row| row["name"].as_str());
+    let vf = key(&interface["external_ids"], "vf-pci").and_then(|vf| vf.parse().ok());
+    if let (Some(vf), Some(bridge)) = (vf, bridge) {
         // A switch that is down has no rules to remove.
         let _ = PortRules::new(database, bridge, vf, Mac([0; 6]), false).remove();
     }
     Ok(())
+}
+
+/// A switch that is down does not see it; the port goes all the same, for a netdev's limits are less than a port of nobody's.
+fn lift_limits(client: &mut Client, port: &Value, interface: &Value) -> Result<(), OvsdbError> {
+    let queued = !uuids(&port["qos"]).is_empty();
+    let policed = interface["ingress_policing_rate"].as_u64().is_some_and(|rate| rate != 0);
+    let (Some(uuid), Some(name)) = (Uuid::from_json(&port["_uuid"]), port["name"].as_str()) else {
+        return Ok(());
+    };
+    if !queued && !policed {
+        return Ok(());
+    }
+    let transaction = without_limits(Transaction::on(OPEN_VSWITCH), &uuid, name);
+    match client.configure(transaction, PATIENCE) {
+        Err(error) if error.is_wait_timeout() => Ok(()),
+        done => done.map(drop),
+    }
 }
 
 fn holder(entry: &Entry) -> Option<(&str, &str)> {

@@ -1,19 +1,24 @@
 //! CHECK: is all as ADD left it? A few questions to the kernel and to the bridge, and nothing is changed; some runtimes ask
 //! right after every ADD.
+//!
+//! Of the VF the planner of ADD is asked: it is in order when there is nothing left to do.
 
 use std::os::fd::AsFd;
 
+use switchdev::PciAddress;
+use switchdev::binding::{self, Change};
 use switchdev::ledger::{Phase, Record};
 use switchdev::link::{Link, Links};
+use switchdev::route::Routes;
 
 use super::{Job, plan};
-use crate::attach::{Shortfall, Step, ipam_result, open_netns, shortfall};
+use crate::attach::{Shortfall, Step, ipam_result, open_netns, pod_routes, shortfall};
 use crate::protocol::{Attachment, CniError, CniResult, Code};
 
 pub(super) fn check(job: &mut Job<'_>, attachment: &Attachment) -> Result<(), CniError> {
-    let entries = job.entries_of(attachment)?;
-    let record = entries.into_iter().next().and_then(|entry| entry.record);
-    let record = record.ok_or_else(|| {
+    let entries = job.entries_of(attachment)?.into_iter();
+    let found = entries.filter_map(|entry| Some((entry.vf, entry.record?))).next();
+    let (of, record) = found.ok_or_else(|| {
         let what = format!("container {} has no VF as {}", attachment.container, attachment.ifname);
         CniError::new(Code::UnknownContainer, format!("{what}; it must be added again"))
     })?;
@@ -24,6 +29,7 @@ pub(super) fn check(job: &mut Job<'_>, attachment: &Attachment) -> Result<(), Cn
         )));
     }
     steps(job, &record)?;
+    vf(job, of, &record)?;
     interface(attachment, &record)?;
     ipam(job, attachment)
 }
@@ -46,7 +52,9 @@ fn step_is_wrong(job: &Job<'_>, step: &Step, record: &Record) -> Result<Option<S
     let unreachable = |error: &dyn std::error::Error| CniError::new(Code::TryAgainLater, error);
     match step {
         Step::OvsPort(port) => port.check().map_err(|error| unreachable(&error)),
-        Step::BridgePort(port) => Ok(port.check(&job.machine.sysfs)),
+        Step::BridgePort(port) => {
+            port.check(&job.machine.sysfs).map_err(|error| CniError::new(Code::Card, error))
+        }
         Step::PortRules(rules) => {
             let short = shortfall(rules, record).map_err(|error| unreachable(&error))?;
             Ok(short.map(|Shortfall { found, wanted }| {
@@ -60,19 +68,38 @@ fn step_is_wrong(job: &Job<'_>, step: &Step, record: &Record) -> Result<Option<S
     }
 }
 
-/// The pod's interface, where the VF has one.
+fn vf(job: &mut Job<'_>, vf: PciAddress, record: &Record) -> Result<(), CniError> {
+    let card = |error| CniError::new(Code::Card, error);
+    let wish = plan::wish(job.conf, record.place.mode);
+    let mut host = job.machine.node.open(vf, &record.holder).map_err(card)?;
+    let observed = host.observe().map_err(card)?;
+    let observed = observed.ok_or_else(|| drifted(format!("VF {vf} is no more")))?;
+    let left = binding::plan(&observed, &record.holder.ifname, &wish).map_err(drifted)?;
+    if left.is_empty() {
+        return Ok(());
+    }
+    let left: Vec<String> = left.iter().map(Change::to_string).collect();
+    Err(drifted(format!("VF {vf} was changed; ADD would now {}", left.join(", "))))
+}
+
+/// The addresses and routes of the pod's interface, where the VF has one.
 fn interface(attachment: &Attachment, record: &Record) -> Result<(), CniError> {
-    let (Some(netns), Some(_)) = (&attachment.netns, &record.original.netdev) else {
+    let (Some(path), Some(_)) = (&attachment.netns, &record.original.netdev) else {
         return Ok(());
     };
-    let namespace = open_netns(netns).map_err(drifted)?;
-    let mut links =
-        Links::open_in(namespace.as_fd()).map_err(|error| CniError::new(Code::Card, error))?;
+    let card = |error: switchdev::CardError| CniError::new(Code::Card, error);
+    let given = ipam_result(record);
+    let namespace = open_netns(path).map_err(drifted)?;
+    let mut links = Links::open_in(namespace.as_fd()).map_err(|error| card(error.into()))?;
     let link = links.find(&attachment.ifname).map_err(drifted)?;
-    if !link.up {
-        return Err(drifted(format!("{} is down in the pod", link.name)));
+    addresses(&mut links, &link, &given)?;
+    let mut routes = Routes::open_in(namespace.as_fd()).map_err(|error| card(error.into()))?;
+    for route in pod_routes(record, &given) {
+        if !routes.has(link.ifindex, &route).map_err(|error| card(error.into()))? {
+            return Err(drifted(format!("{} has not its route {route} any more", link.name)));
+        }
     }
-    addresses(&mut links, &link, &ipam_result(record))
+    Ok(())
 }
 
 fn addresses(links: &mut Links, link: &Link, given: &CniResult) -> Result<(), CniError> {

@@ -1,12 +1,11 @@
 //! GC: attachments of this network that the runtime does not list are given back, and so is what belongs to none.
 
-use serde_json::Map;
 use switchdev::binding::{Collected, ExternalError};
 use switchdev::ledger::Holder;
 
 use super::{Job, plan};
 use crate::log::Level;
-use crate::protocol::{Attachment, CniError, Code};
+use crate::protocol::{CniError, Code};
 
 pub(super) fn gc(job: &mut Job<'_>) -> Result<(), CniError> {
     let Some(valid) = job.conf.valid_attachments.clone() else {
@@ -49,11 +48,7 @@ fn sweep(job: &mut Job<'_>) -> Result<(), ExternalError> {
     Ok(())
 }
 
-/// The IPAM plugin has its own to collect. GC came with 1.1.0; before, it would be told an unknown verb.
+/// The IPAM plugin has its own to collect.
 fn forward(job: &Job<'_>) -> Result<(), crate::attach::IpamError> {
-    let nobody = Attachment { container: String::new(), ifname: String::new(), netns: None };
-    let Some(mut delegate) = plan::delegate(job.conf, job.call, &nobody) else { return Ok(()) };
-    delegate.env = std::collections::BTreeMap::new();
-    delegate.conf = Map::clone(&job.conf.raw);
-    delegate.forward("GC")
+    plan::delegate_of_all(job.conf, job.call).map_or(Ok(()), |delegate| delegate.forward("GC"))
 }

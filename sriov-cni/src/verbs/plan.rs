@@ -1,5 +1,7 @@
 //! From a configuration and what is seen of a VF: what is wished of the card, and which steps are not the card's.
 
+use std::collections::BTreeMap;
+
 use switchdev::Sysfs;
 use switchdev::binding::{ExternalError, ExternalStep, Observed, VlanWish, Wish};
 use switchdev::eswitch::EswitchMode;
@@ -148,6 +150,13 @@ pub(super) fn delegate(conf: &NetConf, call: &Call, attachment: &Attachment) -> 
         env: env.map(|(name, value)| (name.to_owned(), value)).into(),
         pool: ipam.pool.clone(),
     })
+}
+
+/// The IPAM plugin's call for verbs that are of no attachment.
+pub(super) fn delegate_of_all(conf: &NetConf, call: &Call) -> Option<Delegate> {
+    let nobody = Attachment { container: String::new(), ifname: String::new(), netns: None };
+    let delegate = delegate(conf, call, &nobody)?;
+    Some(Delegate { env: BTreeMap::new(), conf: conf.raw.clone(), ..delegate })
 }
 
 fn on_bridge(

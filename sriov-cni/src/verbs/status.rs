@@ -1,4 +1,5 @@
-//! STATUS: could an ADD succeed now? A VF is left, the bridge is there, and so is the agent on a node that has one.
+//! STATUS: could an ADD succeed now? A VF is left, the IPAM plugin can give addresses, the bridge is there, and so is the
+//! agent on a node that has one.
 
 use std::io::Read;
 use std::os::unix::net::UnixStream;
@@ -11,11 +12,13 @@ use switchdev::Inventory;
 use switchdev::PciAddress;
 
 use super::{Job, plan};
+use crate::attach::Delegate;
 use crate::conf::{BridgeConf, BridgeKind};
 use crate::protocol::{CniError, Code};
 
 pub(super) fn status(job: &mut Job<'_>) -> Result<(), CniError> {
     vfs_left(job)?;
+    ipam_answers(plan::delegate_of_all(job.conf, job.call).as_ref())?;
     match &job.conf.bridge {
         Some(bridge) => {
             bridge_is_there(job, bridge)?;
@@ -23,6 +26,11 @@ pub(super) fn status(job: &mut Job<'_>) -> Result<(), CniError> {
         }
         None => Ok(()),
     }
+}
+
+/// As the specification wants it of who delegates. A plugin of before 1.1.0 has no STATUS, and is only there.
+fn ipam_answers(delegate: Option<&Delegate>) -> Result<(), CniError> {
+    delegate.map_or(Ok(()), |delegate| delegate.forward("STATUS").map_err(unavailable))
 }
 
 /// For the agent to begin its answer, which it does at once.
@@ -115,6 +123,33 @@ mod tests {
     use std::os::unix::net::UnixListener;
 
     use super::*;
+
+    #[test]
+    fn an_ipam_plugin_that_has_no_addresses_left_is_told() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let says = |answer: &str| {
+            let program = dir.path().join("fake");
+            std::fs::write(&program, format!("#!/bin/sh\necho '{answer}'; exit 1\n")).unwrap();
+            std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        };
+        let delegate = Delegate {
+            plugin: "fake".into(),
+            path: vec![dir.path().to_owned()],
+            conf: serde_json::Map::new(),
+            env: std::collections::BTreeMap::new(),
+            pool: Vec::new(),
+        };
+        let error = ipam_answers(Some(&delegate)).unwrap_err();
+        assert_eq!(error.code, Code::NotAvailable.number());
+        assert!(error.to_string().contains("\"fake\": no such plugin in CNI_PATH"), "{error}");
+        says(r#"{"code": 50, "msg": "the range is full"}"#);
+        let error = ipam_answers(Some(&delegate)).unwrap_err().to_string();
+        assert!(error.contains("the range is full"), "{error}");
+        says(r#"{"code": 4, "msg": "unknown CNI_COMMAND: STATUS"}"#);
+        assert_eq!(ipam_answers(Some(&delegate)), Ok(()));
+        assert_eq!(ipam_answers(None), Ok(()));
+    }
 
     #[test]
     fn a_node_without_an_agent_needs_none_and_one_with_an_agent_needs_its_answer() {

@@ -67,7 +67,7 @@ impl Binder<'_> {
         let observed = host.observe();
         let observed =
             observed.map_err(|e| ReleaseError::Left { vf, left: vec![e.to_string()] })?;
-        let Some(observed) = observed.filter(is_ours) else {
+        let Some(observed) = observed.filter(Observed::is_given_away) else {
             return Ok(Released::note(format!(
                 "VF {vf}: nothing is recorded, nothing to give back"
             )));
@@ -212,10 +212,13 @@ fn missing(original: &VfState, observed: &Observed) -> Option<String> {
     })
 }
 
-/// In the pod, or at home with our mark.
-fn is_ours(observed: &Observed) -> bool {
-    let alias = observed.state.netdev.as_ref().and_then(|netdev| netdev.alias.as_deref());
-    observed.side == Some(Side::Pod) || name_in_alias(alias).is_some()
+impl Observed {
+    /// Whether the VF's netdev is in the pod, or at home with our mark: what tells without an entry that it was given away.
+    #[must_use]
+    pub fn is_given_away(&self) -> bool {
+        let alias = self.state.netdev.as_ref().and_then(|netdev| netdev.alias.as_deref());
+        self.side == Some(Side::Pod) || name_in_alias(alias).is_some()
+    }
 }
 
 /// What a VF is at first, as far as it does not show.

@@ -7,9 +7,9 @@ use std::os::fd::BorrowedFd;
 use rustix::io::Errno;
 use tc_filter::IfIndex;
 
-use super::NETLINK_ROUTE;
+use super::{GET_ROUTE, NETLINK_ROUTE, RTMSG_BYTES, next_hops};
 use crate::netlink::NetlinkError;
-use crate::netlink::attr::Writer;
+use crate::netlink::attr::{AttrError, Attributes, Writer};
 use crate::netlink::request::Connection;
 use crate::netns;
 
@@ -21,6 +21,7 @@ const OIF: u16 = 4;
 const GATEWAY: u16 = 5;
 const PRIORITY: u16 = 6;
 const METRICS: u16 = 8;
+const MULTIPATH: u16 = 9;
 const TABLE: u16 = 15;
 const METRIC_MTU: u16 = 2;
 const METRIC_ADVMSS: u16 = 8;
@@ -80,12 +81,53 @@ impl Routes {
             added => added.map(drop),
         }
     }
+
+    /// Whether a route is there: to the same place, by the same router, over this link, in the same table.
+    ///
+    /// # Errors
+    /// As every request: [`NetlinkError`].
+    pub fn has(&mut self, link: IfIndex, route: &NewRoute) -> Result<bool, NetlinkError> {
+        let what = "ip route show table all";
+        let mut request = [0; RTMSG_BYTES];
+        request[0] = family(route.to.0);
+        for message in self.connection.dump(GET_ROUTE, &request, what)? {
+            let is_it = is(&message, link, route);
+            if is_it.map_err(|reason| NetlinkError::malformed(what, &reason))? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+fn family(address: IpAddr) -> u8 {
+    if address.is_ipv4() { INET } else { INET6 }
+}
+
+/// Whether a message of the kernel's tells of this route.
+fn is(message: &[u8], link: IfIndex, route: &NewRoute) -> Result<bool, AttrError> {
+    let Some((header, attributes)) = message.split_at_checked(RTMSG_BYTES) else {
+        return Ok(false);
+    };
+    let (to, length) = route.to;
+    if header[1] != length || header[7] != UNICAST {
+        return Ok(false);
+    }
+    let attributes = Attributes::parse(attributes)?;
+    let same = |kind, wanted: Option<IpAddr>| attributes.get(kind) == wanted.map(octets).as_deref();
+    let table = attributes.u32(TABLE)?.unwrap_or_else(|| header[4].into());
+    let hops = next_hops(attributes.get(MULTIPATH).unwrap_or_default());
+    let over = attributes.u32(OIF)?.map(IfIndex) == Some(link) || hops.contains(&link);
+    Ok(over
+        && table == route.table.unwrap_or_else(|| TABLE_MAIN.into())
+        && same(DST, (length != 0).then(|| network(to, length)))
+        && (!hops.is_empty() || same(GATEWAY, route.gateway)))
 }
 
 /// `struct rtmsg` (family, lengths of destination and source, TOS, table, protocol, scope, type, flags) and attributes.
 fn write(link: IfIndex, route: &NewRoute) -> Vec<u8> {
     let (to, length) = route.to;
-    let family = if to.is_ipv4() { INET } else { INET6 };
+    let family = family(to);
     let near = if route.gateway.is_some() { SCOPE_UNIVERSE } else { SCOPE_LINK };
     let table = route.table.map_or(TABLE_MAIN, |table| u8::try_from(table).unwrap_or(TABLE_COMPAT));
     let scope = route.scope.unwrap_or(near);
@@ -167,6 +209,25 @@ mod tests {
             bytes[12..],
             [8, 0, 1, 0, 10, 1, 0, 0, 8, 0, 5, 0, 10, 0, 0, 1, 8, 0, 4, 0, 7, 0, 0, 0]
         );
+    }
+
+    #[test]
+    fn a_route_that_was_written_is_known_again() {
+        let ours = route("10.1.2.3", 16, Some("10.0.0.1"));
+        let message = write(IfIndex(7), &ours);
+        assert_eq!(is(&message, IfIndex(7), &ours), Ok(true));
+        assert_eq!(is(&message, IfIndex(8), &ours), Ok(false));
+        for other in [
+            route("10.2.0.0", 16, Some("10.0.0.1")),
+            route("10.1.0.0", 17, Some("10.0.0.1")),
+            route("10.1.0.0", 16, Some("10.0.0.2")),
+            route("10.1.0.0", 16, None),
+            NewRoute { table: Some(100), ..ours },
+        ] {
+            assert_eq!(is(&message, IfIndex(7), &other), Ok(false), "{other}");
+        }
+        let default = route("::", 0, None);
+        assert_eq!(is(&write(IfIndex(7), &default), IfIndex(7), &default), Ok(true));
     }
 
     #[test]

@@ -50,5 +50,9 @@ pub(super) fn rows() -> Vec<Row> {
             &[(Routes, "default via 10.77.0.1"), (Routes, "10.66.0.0/16 via 10.77.0.1")],
         ),
         row(json!({"ipam": host_local(), "portSecurity": true}), &[(Pod, "10.77.0.")]),
+        row(
+            json!({"ipam": {"type": "static"}, "args": {"cni": {"ips": ["10.77.0.34/24"], "port_security": "true"}}}),
+            &[(Pod, "10.77.0.34/24")],
+        ),
     ]
 }

@@ -11,9 +11,14 @@ const MAC: &str = "02:00:00:00:00:55";
 /// A device-info that the runtime has put there, as Multus does from the device plugin's.
 const GIVEN_INFO: &str = "/run/cni-devinfo/net1.json";
 /// One that is not there yet.
-const NEW_INFO: &str = "/run/cni-devinfo/net2.json";
+pub(super) const NEW_INFO: &str = "/run/cni-devinfo/net2.json";
 /// A file with more keys, as ovs-cni has on its nodes.
-const FLAT_FILE: &str = "/run/cni-flat.json";
+pub(super) const FLAT_FILE: &str = "/run/cni-flat.json";
+
+/// Writes it.
+pub(super) fn write_flat_file() -> anyhow::Result<()> {
+    Ok(std::fs::write(FLAT_FILE, json!({"mtu": 1300, "vlan": 9}).to_string())?)
+}
 
 pub(super) fn on_ovs(ctx: &mut Ctx) -> anyhow::Result<()> {
     let site = Site::new(ctx)?;
@@ -21,7 +26,7 @@ pub(super) fn on_ovs(ctx: &mut Ctx) -> anyhow::Result<()> {
     let bench = site.bench(READY)?;
     let pci = json!({"pci-address": bench.device, "rdma-device": "kept"});
     std::fs::write(GIVEN_INFO, json!({"type": "pci", "version": "1.0.0", "pci": pci}).to_string())?;
-    std::fs::write(FLAT_FILE, json!({"mtu": 1300, "vlan": 9}).to_string())?;
+    write_flat_file()?;
     bench.run(&site.on_ovs(), &ovs_rows(&bench.device))
 }
 
@@ -133,6 +138,16 @@ pub(super) fn ovs_rows(device: &str) -> Vec<Row> {
         row(
             json!({"args": {"cni": {"vlan_id": "9", "ingress_rate": "5", "egress_rate": "6"}}}),
             &[(Ovs("Port"), "\"tag\":9"), (Ovs("Interface"), "\"ingress_policing_rate\":6000")],
+        ),
+        row(
+            json!({"args": {"cni": {"ovn.kubernetes.io/mac_address": "02:00:00:00:00:56",
+                "ovn.kubernetes.io/mac_address.net1": MAC, "mac_address.net2": "02:00:00:00:00:57",
+                "ingress_rate": "5", "ingress_burst": "1", "egress_rate": "6", "egress_burst": "2"}}}),
+            &[
+                (Pod, MAC),
+                (Ovs("Queue"), "[\"burst\",\"1000000\"]"),
+                (Ovs("Interface"), "\"ingress_policing_burst\":2000"),
+            ],
         ),
         row(
             json!({"bridgeType": "ovs", "resourceName": "linerate.dev/any", "pciBusID": device}),

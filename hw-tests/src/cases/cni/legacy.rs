@@ -7,6 +7,7 @@ use switchdev::Sysfs;
 use switchdev::phys_port::VfIndex;
 use switchdev::sriov::wait_for_netdevs;
 
+use super::bridges::{FLAT_FILE, NEW_INFO, write_flat_file};
 use super::pod::host_local;
 use super::table::{At, Bench, Row, row};
 use crate::cases::Ctx;
@@ -30,7 +31,10 @@ pub(super) fn netconfs_on_igb(_: &mut Ctx) -> anyhow::Result<()> {
     let vfs = IgbVfs::bound(1)?;
     let pf = igb::netdev_up()?;
     let _pod = Netns::new("pod")?;
-    let result = Bench::legacy(vfs.address(0)?, &pf)?.run(&json!({}), &common_rows());
+    write_flat_file()?;
+    let device = vfs.address(0)?;
+    let rows = igb_rows(&device);
+    let result = Bench::legacy(device, &pf)?.run(&json!({}), &rows);
     run(&format!("ip link set {pf} down"))?;
     result
 }
@@ -57,6 +61,45 @@ pub(super) fn common_rows() -> Vec<Row> {
             &[(Pod, "10.77.0."), (Pod, "fd77::"), (Routes, "10.88.0.0/16 via 10.77.0.1")],
         ),
     ]
+}
+
+/// igb has a limit of what a VF sends, and neither a least rate nor a link state of its own.
+pub(super) fn igb_rows(device: &str) -> Vec<Row> {
+    use At::{Info, Pod, Result, Vf};
+    let mut rows = common_rows();
+    rows.extend([
+        row(json!({"max_tx_rate": 100}), &[(Vf, "max_tx_rate 100")]),
+        row(
+            json!({"min_tx_rate": 0, "max_tx_rate": 0, "link_state": "auto"}),
+            &[(Vf, "!max_tx_rate"), (Vf, "link-state auto")],
+        ),
+        row(
+            json!({"args": {"cni": {"mac_address.net1": MAC, "vlan_id": "9"}}}),
+            &[(Vf, MAC), (Vf, "vlan 9")],
+        ),
+        row(json!({"configuration_path": FLAT_FILE}), &[(Pod, "mtu 1300"), (Vf, "vlan 9")]),
+        said_by_the_runtime(device, &[(Pod, MAC), (Pod, "10.77.0.33/24")]),
+        row(
+            json!({"cniVersion": "0.4.0", "resourceName": "linerate.dev/any", "pciBusID": device,
+                "dns": {"nameservers": ["10.0.0.2"]}, "logFile": "/run/cni-test.log", "logLevel": "debug"}),
+            &[(Result, "10.0.0.2"), (Result, "\"0.4.0\"")],
+        ),
+        row(
+            json!({"cniVersion": "1.0.0", "runtimeConfig": {"CNIDeviceInfoFile": NEW_INFO}}),
+            &[(Info(NEW_INFO), "\"pf-pci-address\":\"0000:02:00.0\"")],
+        ),
+    ]);
+    rows
+}
+
+/// All capabilities at once.
+pub(super) fn said_by_the_runtime(device: &str, seen: &[(At, &'static str)]) -> Row {
+    let capabilities = json!({"mac": true, "ips": true, "deviceID": true});
+    let runtime = json!({"mac": MAC, "ips": ["10.77.0.33/24"], "deviceID": device});
+    row(
+        json!({"deviceID": null, "capabilities": capabilities, "runtimeConfig": runtime, "ipam": {"type": "static"}}),
+        seen,
+    )
 }
 
 /// All there is.

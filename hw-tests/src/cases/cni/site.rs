@@ -73,6 +73,11 @@ impl Site {
         self.ovs.vsctl(&format!("{port} -- {mirrors}")).map(drop)
     }
 
+    /// How many rules the bridge of Open vSwitch has.
+    pub(super) fn rules(&self) -> anyhow::Result<u32> {
+        Ok(sriov_cni::attach::rules_on(&self.ovs.dir().join(format!("{BRIDGE}.mgmt")))?)
+    }
+
     /// The keys that put a pod on the bridge of Open vSwitch.
     pub(super) fn on_ovs(&self) -> Value {
         let socket = format!("unix:{}", self.ovs.dir().join("db.sock").display());

@@ -12,6 +12,7 @@ use switchdev::devlink::Devlink;
 use switchdev::link::Links;
 
 use super::pod::{IPAM_DIR, NETWORK, Pod, netconf};
+use super::site::DEVICE_INFO;
 use crate::guest::node_state::{NodeState, Scope};
 use crate::guest::tool::run;
 
@@ -70,14 +71,17 @@ pub(super) struct Bench {
 impl Bench {
     /// For a VF without a representor.
     pub(super) fn legacy(device: String, pf: &str) -> anyhow::Result<Self> {
-        fs::create_dir_all("/var/lib/linerate/ledger")?;
+        for dir in ["/var/lib/linerate/ledger", DEVICE_INFO] {
+            fs::create_dir_all(dir)?;
+        }
+        let files = ["/var/lib/linerate", DEVICE_INFO].map(PathBuf::from);
         Ok(Self {
             device,
             pf: (pf.to_owned(), 0),
             representor: String::new(),
             database: None,
             pod: Pod::new("web", "/run/netns/pod"),
-            scope: Scope { files: vec![PathBuf::from("/var/lib/linerate")], ovs: None },
+            scope: Scope { files: files.into(), ovs: None },
         })
     }
 
@@ -196,7 +200,7 @@ impl Bench {
 }
 
 /// host-local has a file for each address that somebody has, beside a lock and the last one that it gave.
-fn no_address_is_kept() -> anyhow::Result<()> {
+pub(super) fn no_address_is_kept() -> anyhow::Result<()> {
     let Ok(entries) = fs::read_dir(Path::new(IPAM_DIR).join(NETWORK)) else { return Ok(()) };
     let names = entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
     let names = names.collect::<anyhow::Result<Vec<_>>>()?;
