@@ -7,6 +7,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::ser::SerializeStruct;
 use serde::{Deserialize, Serialize};
 
 /// Where a function sits: `domain:bus:device.function`, all hexadecimal.
@@ -96,43 +97,60 @@ impl TryFrom<String> for PciAddress {
 ///
 /// The names come from the `pci-ids` crate, compiled in, so that a container image needs no
 /// `pci.ids` file and two nodes never show two names for one card. They are for people: no decision
-/// may rest on them.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+/// may rest on them. A name is looked up when it is shown, and a program that shows none does not
+/// carry the database: its megabyte of pointers would be made ready at each start of a CNI plugin.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Named {
     /// The number as the card reports it.
-    #[serde(serialize_with = "as_hex")]
     pub id: u16,
-    /// The database's name for it, if it has one.
-    pub name: Option<String>,
+    /// Of a device, its vendor.
+    vendor: Option<u16>,
 }
 
 impl Named {
     /// The vendor `id`, `8086` say.
     #[must_use]
     pub fn vendor(id: u16) -> Self {
-        let vendor = <pci_ids::Vendor as pci_ids::FromId<u16>>::from_id(id);
-        Self { id, name: vendor.map(|v| v.name().to_owned()) }
+        Self { id, vendor: None }
     }
 
     /// The device `id` of `vendor`.
     #[must_use]
     pub fn device(vendor: u16, id: u16) -> Self {
-        let device = pci_ids::Device::from_vid_pid(vendor, id);
-        Self { id, name: device.map(|d| d.name().to_owned()) }
+        Self { id, vendor: Some(vendor) }
+    }
+
+    /// The database's name for it, if it has one.
+    #[must_use]
+    pub fn name(&self) -> Option<&'static str> {
+        match self.vendor {
+            None => {
+                let vendor = <pci_ids::Vendor as pci_ids::FromId<u16>>::from_id(self.id);
+                vendor.map(pci_ids::Vendor::name)
+            }
+            Some(vendor) => {
+                pci_ids::Device::from_vid_pid(vendor, self.id).map(pci_ids::Device::name)
+            }
+        }
+    }
+}
+
+impl Serialize for Named {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut fields = serializer.serialize_struct("Named", 2)?;
+        fields.serialize_field("id", &format!("{:04x}", self.id))?;
+        fields.serialize_field("name", &self.name())?;
+        fields.end()
     }
 }
 
 impl fmt::Display for Named {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.name {
+        match self.name() {
             Some(name) => write!(f, "{name} [{:04x}]", self.id),
             None => write!(f, "[{:04x}]", self.id),
         }
     }
-}
-
-fn as_hex<S: serde::Serializer>(id: &u16, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&format_args!("{id:04x}"))
 }
 
 #[cfg(test)]
@@ -185,6 +203,9 @@ mod tests {
             "82576 Gigabit Network Connection [10c9]"
         );
         assert_eq!(Named::device(0x15b3, 0xffff).to_string(), "[ffff]");
+        let written = serde_json::to_value([Named::vendor(0x15b3), Named::device(0x15b3, 0xffff)]);
+        let wanted = serde_json::json!([{"id": "15b3", "name": "Mellanox Technologies"}, {"id": "ffff", "name": null}]);
+        assert_eq!(written.unwrap(), wanted);
     }
 
     proptest! {

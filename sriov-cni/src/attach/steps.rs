@@ -312,6 +312,30 @@ mod tests {
     }
 
     #[test]
+    fn what_ipam_gave_is_given_back_by_its_own_plugin() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let program = dir.path().join("fake");
+        let script = "#!/bin/sh\necho $CNI_COMMAND $CNI_CONTAINERID >> \"$(dirname $0)/asked\"; echo '{\"ips\": []}'\n";
+        std::fs::write(&program, script).unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let delegate = Delegate {
+            plugin: "fake".into(),
+            path: vec![dir.path().to_owned()],
+            conf: serde_json::Map::new(),
+            env: [("CNI_CONTAINERID".to_owned(), "c1".to_owned())].into(),
+            pool: Vec::new(),
+        };
+        let mut steps = Steps::new(Sysfs::default());
+        let step = Step::Ipam(delegate);
+        let Step::Ipam(delegate) = &step else { panic!("{step:?}") };
+        steps.allocate(delegate).unwrap();
+        steps.undo_step(&step).unwrap();
+        let asked = std::fs::read_to_string(dir.path().join("asked")).unwrap();
+        assert_eq!(asked, "ADD c1\nDEL c1\n");
+    }
+
+    #[test]
     fn a_step_of_another_program_is_refused_by_name() {
         let step = ExternalStep {
             kind: "x".into(),
