@@ -23,7 +23,7 @@ pub struct Cli {
 enum Command {
     /// Print the JSON schema of a NetConf.
     Schema,
-    /// Read a NetConf, or a list of them, from stdin and say all that is wrong with it.
+    /// Read a NetConf, a list of plugins, or a NetworkAttachmentDefinition in JSON from stdin, and say all that is wrong.
     Validate,
     /// Print a script that completes this command line.
     Completion {
@@ -68,12 +68,13 @@ fn validate() -> io::Result<bool> {
     }
 }
 
-/// What there is to say of a NetConf, or of each of ours in a list.
+/// What there is to say of a NetConf, or of each of ours in a list, also where Kubernetes has it.
 ///
 /// # Errors
 /// All that is wrong, a sentence a line.
 pub fn verdict(bytes: &[u8]) -> Result<String, String> {
-    let conf = parse_object(bytes).map_err(|problem| format!("{problem}\n"))?;
+    let conf = parse_object(bytes).map_err(|problem| format!("{problem}{}\n", hint(bytes)))?;
+    let conf = if is_definition(&conf) { conf_in(&conf)? } else { conf };
     let mut wrong = String::new();
     let mut ours = 0;
     for (place, conf) in ours_in(conf) {
@@ -87,6 +88,36 @@ pub fn verdict(bytes: &[u8]) -> Result<String, String> {
         (_, true) => Ok("the configuration is right\n".to_owned()),
         _ => Err(wrong),
     }
+}
+
+const DEFINITION: &str = "NetworkAttachmentDefinition";
+
+/// YAML is what people have in hand.
+fn hint(bytes: &[u8]) -> &'static str {
+    if String::from_utf8_lossy(bytes).contains(DEFINITION) {
+        "; give what is in spec.config, or the whole in JSON (kubectl get net-attach-def NAME -o json)"
+    } else {
+        ""
+    }
+}
+
+fn is_definition(object: &Map<String, Value>) -> bool {
+    object.get("kind").and_then(Value::as_str) == Some(DEFINITION)
+}
+
+/// The text in `spec.config`. Multus gives a configuration without a name the definition's.
+fn conf_in(definition: &Map<String, Value>) -> Result<Map<String, Value>, String> {
+    let missing = || {
+        format!("spec.config of the {DEFINITION} is missing; it is the configuration, as text\n")
+    };
+    let spec = definition.get("spec");
+    let text = spec.and_then(|spec| spec.get("config")?.as_str()).ok_or_else(missing)?;
+    let inside = |problem| format!("spec.config: {problem}\n");
+    let mut conf = parse_object(text.as_bytes()).map_err(inside)?;
+    if let Some(name) = definition.get("metadata").and_then(|metadata| metadata.get("name")) {
+        conf.entry("name").or_insert_with(|| name.clone());
+    }
+    Ok(conf)
 }
 
 fn line(place: &str, problem: &Problem) -> String {
@@ -134,6 +165,24 @@ mod tests {
                 .unwrap_err()
                 .contains("no plugin of type sriov-cni")
         );
+    }
+
+    #[test]
+    fn a_definition_of_kubernetes_is_judged_by_what_is_in_it() {
+        let definition = |config: &str| {
+            serde_json::json!({"apiVersion": "k8s.cni.cncf.io/v1", "kind": DEFINITION,
+                "metadata": {"name": "underlay"}, "spec": {"config": config}})
+            .to_string()
+        };
+        let said = |config| verdict(definition(config).as_bytes());
+        assert!(said(r#"{"cniVersion": "1.0.0", "type": "sriov-cni"}"#).is_ok());
+        let wrong = r#"{"cniVersion": "1.0.0", "type": "sriov-cni", "vlna": 5}"#;
+        assert_eq!(said(wrong).unwrap_err(), "vlna is no key of sriov-cni; is vlan meant?\n");
+        assert!(said("{").unwrap_err().starts_with("spec.config: the configuration is not JSON"));
+        let yaml = b"kind: NetworkAttachmentDefinition\nspec: {}\n";
+        assert!(verdict(yaml).unwrap_err().contains("give what is in spec.config"));
+        let empty = br#"{"kind": "NetworkAttachmentDefinition"}"#;
+        assert!(verdict(empty).unwrap_err().contains("spec.config of the NetworkAttach"));
     }
 
     #[test]

@@ -2,9 +2,10 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::conf::keys::{KEYS, Key, Kind};
+use crate::conf::keys::{KEYS, Key, Kind, PASSED_OVER};
 
-/// The schema (JSON Schema, draft 2020-12). What contradicts each other it cannot say; `validate` does.
+/// The schema (JSON Schema, draft 2020-12). It refuses nothing that `validate` takes, but for null; what contradicts each
+/// other it cannot say, and `validate` does.
 #[must_use]
 pub fn schema() -> Value {
     let mut schema = object(KEYS);
@@ -12,6 +13,9 @@ pub fn schema() -> Value {
     schema["title"] = json!("NetConf of sriov-cni");
     schema["required"] = json!(["cniVersion", "name", "type"]);
     schema["patternProperties"] = json!({"^cni\\.dev/": {}});
+    for member in PASSED_OVER {
+        schema["properties"][member] = json!({"description": "The runtime's; not used here."});
+    }
     schema
 }
 
@@ -34,12 +38,19 @@ fn property(key: &Key) -> Value {
 fn shape(kind: Kind) -> Value {
     match kind {
         Kind::Text => json!({"type": "string"}),
-        Kind::OneOf(words) => json!({"enum": words}),
+        // Generators write nothing as an empty text.
+        Kind::OneOf(words) => {
+            let words: Vec<&str> = words.iter().copied().chain([""]).collect();
+            json!({"enum": words})
+        }
         Kind::Number(min, max) => json!({"type": "integer", "minimum": min, "maximum": max}),
         Kind::Bool => json!({"type": "boolean"}),
-        Kind::Mac => json!({"type": "string", "pattern": "^([0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}$"}),
+        Kind::Mac => {
+            json!({"type": "string", "pattern": "^(([0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2})?$"})
+        }
         Kind::Pci => {
-            json!({"type": "string", "pattern": "^[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\\.[0-7]$"})
+            let pattern = "^(([0-9a-fA-F]{4,8}:)?[0-9a-fA-F]{2}:[0-9a-fA-F]{2}\\.[0-7])?$";
+            json!({"type": "string", "pattern": pattern})
         }
         Kind::Texts => json!({"type": "array", "items": {"type": "string"}}),
         Kind::Object(keys) => object(keys),
@@ -76,5 +87,11 @@ mod tests {
             json!(4095)
         );
         assert_eq!(schema["additionalProperties"], json!(false));
+        for member in PASSED_OVER {
+            assert!(
+                schema["properties"].get(member).is_some(),
+                "{member} is taken, and not in the schema"
+            );
+        }
     }
 }

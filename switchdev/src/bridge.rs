@@ -9,6 +9,7 @@ use tc_filter::{IfIndex, Mac};
 use crate::netlink::NetlinkError;
 use crate::netlink::attr::{AttrError, Attributes, Writer};
 use crate::netlink::request::Connection;
+use crate::sysfs::{self, Sysfs, SysfsError};
 
 const NETLINK_ROUTE: isize = 0;
 
@@ -177,6 +178,32 @@ impl Bridges {
         let request = link(0, port, Writer::default().u32(uapi::MASTER, master));
         self.connection.request(uapi::NEW_LINK, 0, &request, what).map(drop)
     }
+}
+
+/// What a link is part of: a bridge, a bond, Open vSwitch's datapath.
+///
+/// # Errors
+/// sysfs could not be read.
+pub fn master(sysfs: &Sysfs, netdev: &str) -> Result<Option<String>, SysfsError> {
+    sysfs::link_name(&sysfs.net_device(netdev).join("master"))
+}
+
+/// Whether a bridge looks at VLANs.
+///
+/// # Errors
+/// sysfs could not be read.
+pub fn filters_vlans(sysfs: &Sysfs, bridge: &str) -> Result<bool, SysfsError> {
+    let filtering = sysfs.net_device(bridge).join("bridge/vlan_filtering");
+    Ok(sysfs::read(&filtering)?.as_deref() == Some("1"))
+}
+
+/// The VLAN that a bridge's ports get when they join; `None` is none.
+///
+/// # Errors
+/// sysfs could not be read.
+pub fn default_vlan(sysfs: &Sysfs, bridge: &str) -> Result<Option<u16>, SysfsError> {
+    let pvid = sysfs.net_device(bridge).join("bridge/default_pvid");
+    Ok(sysfs::read_as(&pvid, "a VLAN's number")?.filter(|vlan| *vlan != 0))
 }
 
 /// `struct ifinfomsg` and attributes.

@@ -179,10 +179,13 @@ pub(crate) fn list(path: &Path) -> Result<Vec<String>, SysfsError> {
         Err(source) if means_absent(&source) => return Ok(Vec::new()),
         Err(source) => return Err(SysfsError::Read { path: path.to_owned(), source }),
     };
-    let mut names: Vec<String> = entries
-        .filter_map(Result::ok)
-        .map(|e| e.file_name().to_string_lossy().into_owned())
-        .collect();
+    let name = |entry: fs::DirEntry| entry.file_name().to_string_lossy().into_owned();
+    let names: io::Result<Vec<String>> = entries.map(|entry| entry.map(name)).collect();
+    let mut names = match names {
+        // The directory went away while it was read.
+        Err(source) if means_absent(&source) => return Ok(Vec::new()),
+        names => names.map_err(|source| SysfsError::Read { path: path.to_owned(), source })?,
+    };
     names.sort();
     Ok(names)
 }

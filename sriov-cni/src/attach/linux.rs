@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 use switchdev::Sysfs;
-use switchdev::bridge::{Bridges, PortVlan};
+use switchdev::bridge::{Bridges, PortVlan, default_vlan, filters_vlans, master};
 use switchdev::link::Links;
 use tc_filter::Mac;
 
@@ -31,6 +31,9 @@ pub enum BridgeError {
     /// The kernel refused.
     #[error(transparent)]
     Card(#[from] switchdev::CardError),
+    /// sysfs could not be read.
+    #[error(transparent)]
+    Sysfs(#[from] switchdev::sysfs::SysfsError),
     /// The kernel refused.
     #[error(transparent)]
     Netlink(#[from] switchdev::netlink::NetlinkError),
@@ -59,10 +62,10 @@ impl BridgePort {
     pub fn attach(&self, sysfs: &Sysfs) -> Result<(), BridgeError> {
         let mut links = Links::open()?;
         let (bridge, port) = (links.find(&self.bridge)?.ifindex, links.find(&self.netdev)?.ifindex);
-        if self.tagging != Tagging::All && !filters_vlans(sysfs, &self.bridge) {
+        if self.tagging != Tagging::All && !filters_vlans(sysfs, &self.bridge)? {
             return Err(BridgeError::NoFiltering(self.bridge.clone()));
         }
-        match master(sysfs, &self.netdev) {
+        match master(sysfs, &self.netdev)? {
             Some(master) if master != self.bridge => {
                 return Err(BridgeError::Foreign { netdev: self.netdev.clone(), master });
             }
@@ -70,7 +73,7 @@ impl BridgePort {
         }
         let mut bridges = Bridges::open()?;
         bridges.join(port, bridge)?;
-        self.set_vlans(&mut bridges, port, default_vlan(sysfs, &self.bridge))?;
+        self.set_vlans(&mut bridges, port, default_vlan(sysfs, &self.bridge)?)?;
         if let Some(mac) = self.only() {
             bridges.allow_only(port, mac, self.vlan())?;
         }
@@ -82,7 +85,7 @@ impl BridgePort {
     /// # Errors
     /// [`BridgeError`].
     pub fn detach(&self, sysfs: &Sysfs) -> Result<(), BridgeError> {
-        if master(sysfs, &self.netdev).as_deref() != Some(&self.bridge) {
+        if master(sysfs, &self.netdev)?.as_deref() != Some(&self.bridge) {
             return Ok(());
         }
         let port = Links::open()?.find(&self.netdev)?.ifindex;
@@ -94,7 +97,7 @@ impl BridgePort {
     /// # Errors
     /// The kernel could not be asked.
     pub fn check(&self, sysfs: &Sysfs) -> Result<Option<String>, BridgeError> {
-        match master(sysfs, &self.netdev) {
+        match master(sysfs, &self.netdev)? {
             Some(master) if master == self.bridge => {}
             Some(master) => {
                 return Ok(Some(format!(
@@ -178,24 +181,4 @@ fn shown(vlans: &[PortVlan]) -> String {
 /// Whether there is a Linux bridge of this name.
 pub(crate) fn is_bridge(sysfs: &Sysfs, name: &str) -> bool {
     sysfs.net_device(name).join("bridge").is_dir()
-}
-
-fn filters_vlans(sysfs: &Sysfs, bridge: &str) -> bool {
-    setting(sysfs, bridge, "vlan_filtering").as_deref() == Some("1")
-}
-
-/// The VLAN that ports get when they join; 0 is none.
-fn default_vlan(sysfs: &Sysfs, bridge: &str) -> Option<u16> {
-    setting(sysfs, bridge, "default_pvid")?.parse().ok().filter(|vlan| *vlan != 0)
-}
-
-fn setting(sysfs: &Sysfs, bridge: &str, name: &str) -> Option<String> {
-    let text = std::fs::read_to_string(sysfs.net_device(bridge).join("bridge").join(name)).ok()?;
-    Some(text.trim().to_owned())
-}
-
-/// What a link is part of: a bridge, a bond, Open vSwitch's datapath.
-pub(crate) fn master(sysfs: &Sysfs, netdev: &str) -> Option<String> {
-    let target = std::fs::read_link(sysfs.net_device(netdev).join("master")).ok()?;
-    Some(target.file_name()?.to_string_lossy().into_owned())
 }

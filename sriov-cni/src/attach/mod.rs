@@ -21,7 +21,7 @@ pub use device_info::{DeviceInfo, DeviceInfoError};
 pub(crate) use ipam::with_ips;
 pub use ipam::{Delegate, IpamError};
 pub use linux::BridgePort;
-pub(crate) use linux::{is_bridge, master as master_of};
+pub(crate) use linux::is_bridge;
 pub(crate) use mend::{Shortfall, shortfall};
 pub use openflow::OpenFlowError;
 pub use ovs::{OWNER, OvsError, OvsPort, Tagging};

@@ -2,10 +2,11 @@
 
 use switchdev::PciAddress;
 use switchdev::binding::{Observed, ReleaseError, Released};
+use switchdev::bridge::master;
 use switchdev::ledger::LedgerError;
 
 use super::{Job, LOCK_WAIT, ledger_error, plan};
-use crate::attach::{BridgePort, Tagging, master_of, remove_of};
+use crate::attach::{BridgePort, Tagging, remove_of};
 use crate::conf::{BridgeConf, BridgeKind};
 use crate::log::Level;
 use crate::protocol::{Attachment, CniError, Code};
@@ -61,15 +62,16 @@ fn off_the_bridge(
             removed.iter().for_each(|what| job.log.line(Level::Warning, what));
             Ok(())
         }
-        None => match lost_representor(job, attachment)? {
+        None => {
+            let Some(netdev) = lost_representor(job, attachment)? else { return Ok(()) };
             // The kernel's part of Open vSwitch outlives its daemons, and the port comes back with them.
-            Some(netdev) if master_of(&job.machine.sysfs, &netdev).is_some() => {
-                Err(later(&format!(
+            match master(&job.machine.sysfs, &netdev).map_err(|error| later(&error))? {
+                Some(_) => Err(later(&format!(
                     "representor {netdev} is still on a bridge, and there is no entry of it; ovsdb-server must run so that it can be taken off"
-                )))
+                ))),
+                None => Ok(()),
             }
-            _ => Ok(()),
-        },
+        }
     }
 }
 
