@@ -190,6 +190,26 @@ fn each_kind_of_device_comes_with_what_it_needs() {
     }
 }
 
+/// Multus may read it at any moment.
+#[test]
+fn a_device_info_file_is_whole_whenever_it_is_read() {
+    let node = node();
+    let pool = pool(&node, r#""selectors": {}"#);
+    let given = given(&pool, &pool.members[&"0000:03:00.4".into()]).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let files = DeviceInfo::new(dir.path().to_owned());
+    files.save(given).unwrap();
+    let path = files.path(&given.pool.name, &given.device.id);
+    let whole = std::fs::read(&path).unwrap();
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| (0..200).try_for_each(|_| files.save(given)));
+        while !writer.is_finished() {
+            assert_eq!(std::fs::read(&path).unwrap(), whole);
+        }
+        writer.join().unwrap().unwrap();
+    });
+}
+
 #[test]
 fn a_vdpa_device_of_the_kernels_own_has_no_file() {
     let node = node();

@@ -182,7 +182,13 @@ fn a_change_of_the_file_is_taken_up_and_a_bad_one_changes_nothing() {
         )
         .unwrap();
     node.says("unknown field `pfName`");
-    assert_eq!(node.kubelet.devices(POOL).len(), 3);
+    // The pool goes on to be looked after.
+    let device = node.kubelet.free(POOL).remove(0);
+    node.tree.unplug(&device).unwrap();
+    let lost_one = |devices: &std::collections::BTreeMap<String, bool>| {
+        devices.len() == 3 && devices.iter().all(|(id, healthy)| *healthy == (*id != device))
+    };
+    node.kubelet.wait_for(POOL, node::PATIENCE, lost_one).unwrap();
 }
 
 #[test]
@@ -447,6 +453,21 @@ fn kubelet_asks_before_a_start_where_the_pool_wants_it() {
     node.kubelet.wait_for(POOL, node::PATIENCE, |devices| !devices[&device[0]]).unwrap();
     let refused = node.kubelet.pre_start(POOL, &device).unwrap_err().to_string();
     assert!(refused.contains("is unhealthy: it is not there any more"), "{refused}");
+}
+
+/// Kubelet asks for the options only when a pool is registered; an empty list in between would take the
+/// devices from running pods.
+#[test]
+fn a_pool_whose_options_change_is_registered_anew_without_an_empty_list() {
+    let node = Node::new(Registration::Watcher);
+    let _plugin = node.start(&[]);
+    node.healthy(8);
+    node.dirs.configure(&EVERYTHING.replace("}]}]}", "}], \"preStartCheck\": true}]}")).unwrap();
+    node.until("the new options", || {
+        node.kubelet.known(POOL).is_some_and(|known| known.options.pre_start_required)
+    });
+    node.healthy(8);
+    assert!(node.kubelet.known(POOL).unwrap().lists.iter().all(|(_, devices)| devices.len() == 8));
 }
 
 #[test]
