@@ -18,8 +18,11 @@ use super::{Case, Ctx, Kernels};
 use crate::guest::netns::Netns;
 use crate::sim::kernel::Flavour;
 
-pub(super) const CASES: &[Case] =
-    &[case("vf-kill/killed-anywhere", killed_anywhere), case("vf-kill/a-call-fails", a_call_fails)];
+pub(super) const CASES: &[Case] = &[
+    case("vf-kill/killed-anywhere", killed_anywhere),
+    case("vf-kill/a-call-fails", a_call_fails),
+    case("vf-kill/a-read-of-sysfs-fails", a_read_fails),
+];
 
 /// The calls are the same on every kernel.
 const fn case(name: &'static str, run: fn(&mut Ctx) -> anyhow::Result<()>) -> Case {
@@ -29,7 +32,7 @@ const fn case(name: &'static str, run: fn(&mut Ctx) -> anyhow::Result<()>) -> Ca
 /// So many calls of each kind in every run, other ones each day.
 const IN_A_RUN: usize = 4;
 /// Fewer calls than any ADD or DEL makes.
-const TOO_FEW: usize = 30;
+const TOO_FEW: usize = 15;
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Who comes after a plugin that was killed.
@@ -112,7 +115,7 @@ fn killed_anywhere(ctx: &mut Ctx) -> anyhow::Result<()> {
             rescue(&site, pod, rescuer).with_context(|| format!("then {rescuer:?}"))
         })?;
     }
-    if ctx.long { then_an_agent(ctx, &site) } else { Ok(()) }
+    then_an_agent(ctx, &site)
 }
 
 fn rescue(site: &Site, pod: Netns, rescuer: Rescuer) -> anyhow::Result<()> {
@@ -155,11 +158,19 @@ fn then_an_agent(ctx: &Ctx, site: &Site) -> anyhow::Result<()> {
     site.ensure_is(&before).context("the pod died, then an agent")
 }
 
-/// ADD says so and leaves nothing; DEL says what is left, and succeeds the next time. Where they can do without, they succeed.
 fn a_call_fails(ctx: &mut Ctx) -> anyhow::Result<()> {
+    each_fails(ctx, Mishap::Failed)
+}
+
+fn a_read_fails(ctx: &mut Ctx) -> anyhow::Result<()> {
+    each_fails(ctx, Mishap::Unread)
+}
+
+/// ADD says so and leaves nothing; DEL says what is left, and succeeds the next time. Where they can do without, they succeed.
+fn each_fails(ctx: &Ctx, mishap: Mishap) -> anyhow::Result<()> {
     let site = Site::new(ctx)?;
     for verb in ["ADD", "DEL"] {
-        Trial { verb, mishap: Mishap::Failed }.each(ctx, &site, |_, ended, pod| {
+        Trial { verb, mishap }.each(ctx, &site, |_, ended, pod| {
             let cleaned_up = match ended {
                 // Who cannot answer is taken for one that failed, and DEL is called.
                 Ended::Refused { call, .. } => verb == "ADD" && !is_answer(call),

@@ -1,5 +1,6 @@
-//! A pod sends with its own addresses only, and the rules that see to it come back when they are lost.
+//! A pod's addresses are announced, it sends with no others, and the rules that see to it come back when they are lost.
 
+use std::net::Ipv6Addr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
@@ -18,11 +19,13 @@ const SELDOM: &str = "ledger:\n  interval: 60m\n";
 pub(super) fn only(ctx: &mut Ctx) -> anyhow::Result<()> {
     let mut site = Site::new(ctx)?;
     let bench = site.bench(FRESH)?;
-    let ipam = json!({"type": "static", "addresses": [{"address": "10.77.0.9/24"}]});
+    let addresses = json!([{"address": "10.77.0.9/24"}, {"address": "fd77::9/64"}]);
+    let ipam = json!({"type": "static", "addresses": addresses});
     let more = json!({"mac": "02:00:00:00:00:55", "portSecurity": true, "ipam": ipam});
     let conf = netconf(&bench.device, &merged(&site.on_ovs(), &more));
+    let wire = PacketSocket::open("np0w")?;
     bench.pod.call("ADD", &conf)?;
-    let looked = held(ctx, &mut site, &bench, &conf);
+    let looked = announced(&wire).and_then(|()| held(ctx, &mut site, &bench, &conf));
     let deleted = bench.pod.call("DEL", &conf).map(drop);
     looked.and(deleted)
 }
@@ -56,6 +59,34 @@ fn held(ctx: &Ctx, site: &mut Site, bench: &Bench, conf: &Value) -> anyhow::Resu
     Ok(())
 }
 
+/// The neighbours have heard of both addresses when ADD has succeeded.
+fn announced(wire: &PacketSocket) -> anyhow::Result<()> {
+    let is_arp = |frame: &[u8]| {
+        frame.get(12..14) == Some(&[8, 6])
+            && frame.get(28..32) == Some(&OWN)
+            && frame.get(38..42) == Some(&OWN)
+    };
+    let is_advertisement = |frame: &[u8]| {
+        let own = OWN_V6.octets();
+        frame.get(20) == Some(&ICMPV6)
+            && frame.get(54) == Some(&ADVERTISEMENT)
+            && frame.get(62..78) == Some(&own)
+    };
+    let (mut arp, mut advertisement) = (false, false);
+    let until = Instant::now() + PATIENCE;
+    while !(arp && advertisement) {
+        ensure!(
+            Instant::now() < until,
+            "heard: gratuitous ARP {arp}, unsolicited advertisement {advertisement}"
+        );
+        if let Some(frame) = wire.receive(Duration::from_millis(100))? {
+            arp |= is_arp(&frame);
+            advertisement |= is_advertisement(&frame);
+        }
+    }
+    Ok(())
+}
+
 /// Whether a frame that is sent again and again passes at last, or at last does not.
 fn until(passing: bool, passes: impl Fn() -> anyhow::Result<bool>) -> anyhow::Result<bool> {
     const TRIES: u32 = 10;
@@ -84,6 +115,9 @@ const AGENT_LIMIT: Duration = Duration::from_secs(90);
 const MAC: [u8; 6] = [2, 0, 0, 0, 0, 0x55];
 const OTHER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0x54];
 const OWN: [u8; 4] = [10, 77, 0, 9];
+const OWN_V6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 9);
+const ICMPV6: u8 = 58;
+const ADVERTISEMENT: u8 = 136;
 /// For a frame to come through switch and card, on a busy machine that emulates.
 const PATIENCE: Duration = Duration::from_secs(2);
 

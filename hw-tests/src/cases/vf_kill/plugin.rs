@@ -18,6 +18,10 @@ const CHANGING: &str =
 /// Those that bring answers, too: one that fails is an answer lost.
 const TALKING: &str = "sendto,sendmsg,recvfrom,recvmsg,read,write,rename,renameat2,unlink,unlinkat,fsync,ftruncate,mkdir,connect";
 
+/// Those that read what the kernel shows as files.
+const READING: &str = "openat,readlink";
+const SYSFS: &str = "\"/sys/";
+
 const SIGKILL: i32 = 9;
 /// Where Debian puts IPAM plugins.
 const CNI_PATH: &str = "/usr/lib/cni";
@@ -33,6 +37,8 @@ const NOT_LOADED: i32 = 127;
 pub(super) enum Mishap {
     Killed,
     Failed,
+    /// It fails, and is one that reads sysfs.
+    Unread,
 }
 
 /// A system call of the plugin's first thread: of those with this name the `nth`, counted from 1, as `strace` counts.
@@ -79,14 +85,15 @@ impl Plugin {
     pub(super) fn calls(&self, verb: &str, mishap: Mishap) -> anyhow::Result<Vec<At>> {
         let output = self.call(verb, Some(self.strace(mishap)))?;
         ensure!(output.status.success(), "{verb}: {}", said(&output));
-        Ok(calls_in(&trace()?))
+        let concerns = |line: &str| mishap != Mishap::Unread || line.contains(SYSFS);
+        Ok(calls_in(&trace()?, concerns))
     }
 
     /// Calls a verb with a mishap.
     pub(super) fn hurt(&self, verb: &str, mishap: Mishap, at: &At) -> anyhow::Result<Ended> {
         let what = match mishap {
             Mishap::Killed => "signal=KILL",
-            Mishap::Failed => "error=EIO",
+            Mishap::Failed | Mishap::Unread => "error=EIO",
         };
         let mut strace = self.strace(mishap);
         strace.args(["-e", &format!("inject={}:{what}:when={}", at.name, at.nth)]);
@@ -98,6 +105,7 @@ impl Plugin {
         let calls = match mishap {
             Mishap::Killed => CHANGING,
             Mishap::Failed => TALKING,
+            Mishap::Unread => READING,
         };
         let mut strace = Command::new("strace");
         strace.args(["-qq", "-s", "60", "-o", TRACE, "-e", &format!("trace={calls}")]);
@@ -140,17 +148,23 @@ fn trace() -> anyhow::Result<String> {
     fs::read_to_string(TRACE).context("strace left no trace")
 }
 
-fn calls_in(trace: &str) -> Vec<At> {
+/// The calls of these lines that concern us, counted among all.
+fn calls_in(trace: &str, concerns: impl Fn(&str) -> bool) -> Vec<At> {
     let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
-    let names = trace.lines().filter_map(|line| line.split_once('(')).map(|(name, _)| name);
-    names
-        .filter(|name| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'))
-        .map(|name| {
-            let nth = seen.entry(name).or_default();
-            *nth += 1;
-            At { name: name.to_owned(), nth: *nth }
-        })
-        .collect()
+    let is_name =
+        |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let mut calls = Vec::new();
+    for line in trace.lines() {
+        let Some((name, _)) = line.split_once('(').filter(|(name, _)| is_name(name)) else {
+            continue;
+        };
+        let nth = seen.entry(name).or_default();
+        *nth += 1;
+        if concerns(line) {
+            calls.push(At { name: name.to_owned(), nth: *nth });
+        }
+    }
+    calls
 }
 
 /// `strace` ends itself as its program ended.
@@ -211,7 +225,10 @@ mod tests {
     #[test]
     fn calls_are_counted_by_their_names() {
         let trace = "write(3, \")\\n\", 2)  = 2\nfsync(3) = 0\n+++ exited (0) +++\nwrite(1, \"x\", 1) = 1\n";
-        let calls: Vec<String> = calls_in(trace).iter().map(ToString::to_string).collect();
-        assert_eq!(calls, ["write no. 1", "fsync no. 1", "write no. 2"]);
+        let calls = |concerns: fn(&str) -> bool| -> Vec<String> {
+            calls_in(trace, concerns).iter().map(ToString::to_string).collect()
+        };
+        assert_eq!(calls(|_| true), ["write no. 1", "fsync no. 1", "write no. 2"]);
+        assert_eq!(calls(|line| line.contains("x")), ["write no. 2"]);
     }
 }
