@@ -114,3 +114,36 @@ fn every_two_rules_in_a_second_table() {
         }
     }
 }
+
+/// Packets of a connection that is committed once more share a chain with others, where nothing behind can tell them apart.
+#[test]
+fn a_connection_that_is_committed_once_more() {
+    let (ports, packets, card) = (ports(), shapes(), Capabilities::nicsim());
+    let ends = ["output:2", "output:3", "drop", "dec_ttl,output:2", "in_port"];
+    let last = |number: usize| {
+        let port = 72 + number;
+        rule(&format!("table=2,priority=2,tcp,tp_dst={port} actions={}", ends[number % ends.len()]))
+    };
+    let last: Vec<Rule> = (0..16).map(last).collect();
+    const AGAIN: &str = "ct(commit,zone=5,nat(src),exec(load:0->NXM_NX_CT_MARK[0]))";
+    for tracks in ["ct(table=1,zone=5,nat)", "ct(table=1,zone=5)", "ct(table=1,zone=6,nat)"] {
+        for again in [AGAIN, "ct(commit,zone=5,nat)", "ct_clear,ct(commit,zone=5,nat(src))"] {
+            for asks in
+                ["tcp,nw_ttl=9", "ct_mark=1/1,tcp", "ct_mark=2/2,tcp", "ct_state=+rpl+trk,tcp"]
+            {
+                let first = [
+                    format!("priority=1,tcp actions={tracks}"),
+                    format!(
+                        "table=1,priority=3,ct_state=+est+trk,ct_mark=1/1,tcp actions={again},resubmit(,2)"
+                    ),
+                    "table=1,priority=2,ct_state=+est+trk,tcp actions=resubmit(,2)".to_owned(),
+                    "table=1,priority=1 actions=drop".to_owned(),
+                    format!("table=2,priority=3,{asks} actions=output:3"),
+                    "table=2,priority=1 actions=drop".to_owned(),
+                ];
+                let rules = first.iter().map(|text| rule(text)).chain(last.iter().cloned());
+                check(&ruleset(rules), &ports, &card, &packets);
+            }
+        }
+    }
+}

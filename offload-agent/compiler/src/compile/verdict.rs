@@ -133,8 +133,8 @@ pub enum Reason {
     Meter(&'static str),
     /// A filter could do it only almost as OVS does, which the capabilities do not tolerate.
     Inexact(Inexact),
-    /// Packets that would have to come back to OVS after a translation, and cannot be told before it.
-    NoWayBack,
+    /// Packets that would have to come back to OVS for this after a translation, and cannot be told from others before it.
+    NoWayBack(Box<Reason>),
 }
 
 impl Reason {
@@ -144,6 +144,14 @@ impl Reason {
             Unsupported::Text(text) => text.clone(),
             Unsupported::Bytes(bytes) => bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
         })
+    }
+
+    /// The same where other packets stay in OVS with those it is about.
+    pub(super) fn with_no_way_back(&self) -> Reason {
+        match self {
+            Reason::NoWayBack(_) => self.clone(),
+            why => Reason::NoWayBack(Box::new(why.clone())),
+        }
     }
 
     /// A stable name for metrics.
@@ -200,7 +208,7 @@ impl Reason {
             Reason::Copies => "copies",
             Reason::Meter(_) | Reason::Inexact(Inexact::Meter) => "meter",
             Reason::Inexact(Inexact::Normal) => "normal",
-            Reason::NoWayBack => "no_way_back",
+            Reason::NoWayBack(_) => "no_way_back",
         }
     }
 
@@ -317,7 +325,10 @@ impl fmt::Display for Reason {
             Reason::Inexact(Inexact::Normal) => f.write_str(
                 "NORMAL is not offloaded: an address that moved would be known up to a second late",
             ),
-            Reason::NoWayBack => f.write_str("some of its packets could not go back to OVS after an address translation"),
+            Reason::NoWayBack(why) => write!(
+                f,
+                "some of its packets would have to go back to OVS after an address translation, and nothing tells them before it: {why}",
+            ),
         }
     }
 }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::reach;
-use super::unfold::{Root, unfold};
+use super::unfold::{Root, most_entries, unfold};
 use crate::compile::Input;
 use crate::compile::ir::{Ingress, Program, RuleId, Settled, both, overlaps};
 use crate::compile::verdict::Reason;
@@ -49,8 +49,9 @@ pub(in crate::compile) fn run(input: &Input<'_>) -> Program {
         }
     }
     let graph = explorer.graph();
+    let most = most_entries(devices.len());
     for (ingress, roots) in devices {
-        let chains = unfold(&graph, input, &ingress, &roots);
+        let chains = unfold(&graph, input, &ingress, &roots, most);
         program.ports.insert(ingress, chains);
     }
     settle(&mut program, input, &unseen);

@@ -117,7 +117,8 @@ impl Fronts<'_> {
             let whole = key == entry.key;
             match entry.effect {
                 Effect::Pass(_) => {
-                    put(&mut front, Ahead { key, entry: entry.clone(), safe: false })
+                    let entry = if whole { entry.clone() } else { less_exact(entry) };
+                    put(&mut front, Ahead { key, entry, safe: false })
                 }
                 Effect::Goto { chain: to, .. } => self.behind(entry, &key, to, whole, &mut front),
                 Effect::Act(_) if whole => {
@@ -127,8 +128,8 @@ impl Fronts<'_> {
             }
             if front.len() > MOST_GUARDS {
                 let unsafe_one = front.iter().find(|ahead| !ahead.safe).cloned();
-                front =
-                    unsafe_one.map(|one| Ahead { key: Key::any(), ..one }).into_iter().collect();
+                let all = |one: Ahead| Ahead { key: Key::any(), entry: wider(&one.entry), ..one };
+                front = unsafe_one.map(all).into_iter().collect();
                 break;
             }
         }
@@ -149,13 +150,29 @@ impl Fronts<'_> {
             let Some(both) = key.and(&ahead.key) else { continue };
             // What is safe behind is safe here only for packets that certainly get there.
             if whole || !ahead.safe {
-                put(front, Ahead { key: both, ..ahead });
+                let entry = if whole { ahead.entry } else { less_exact(&ahead.entry) };
+                put(front, Ahead { key: both, entry, ..ahead });
             }
         }
         if whole {
             put(front, Ahead { key: key.clone(), entry: entry.clone(), safe: true });
         }
     }
+}
+
+/// A guard that asks for less in front than it did behind. What is said of odd frames still is: their oddity is stable.
+fn less_exact(entry: &FlowerEntry) -> FlowerEntry {
+    let odd = matches!(&entry.effect, Effect::Pass(reason) if reason.is_marginal());
+    if odd { entry.clone() } else { wider(entry) }
+}
+
+/// A guard for other packets than those it is about.
+fn wider(entry: &FlowerEntry) -> FlowerEntry {
+    let effect = match &entry.effect {
+        Effect::Pass(reason) => Effect::Pass(reason.with_no_way_back()),
+        other => other.clone(),
+    };
+    FlowerEntry { effect, ..entry.clone() }
 }
 
 /// Puts one more at the end, unless all its packets are told already.

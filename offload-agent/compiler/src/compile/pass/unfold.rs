@@ -10,7 +10,7 @@
 //! ask(1) ip_dst=.. (100 ways)            chain 1 ip_dst=.. -> set eth_src=A,output:2 ...
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use crate::compile::Input;
@@ -33,13 +33,18 @@ const BEHIND_A_TAG: Reason = Reason::Action("ct behind a pushed VLAN tag");
 
 const COMMIT: Reason = Reason::Action("ct(commit) before a large part of the pipeline");
 
+/// `ct_state=+est` ([`Field::CtState`]).
+const ESTABLISHED: u128 = 2;
 /// A question with fewer ends is written out wherever it is asked.
 const WORTH_A_CHAIN: usize = 12;
 /// So many ends are written out once more for packets whose connection has just been committed: they cannot share a chain with others,
 /// for a commit may translate them, and OVS goes on with what they were before. Where there are more, those few packets stay in OVS.
 const MOST_BEHIND_COMMIT: usize = 256;
-/// More entries than this for one port, and the rest stays in OVS.
-const MOST_ENTRIES: usize = 20_000;
+/// More entries than this for one device, and the rest stays in OVS. What policies of a busy pod come to fits.
+const MOST_ENTRIES: usize = 48_000;
+/// Where there are many devices, each has a share of this, which bounds what a compilation takes; but no less than [`FEWEST_ENTRIES`].
+const MOST_ENTRIES_IN_ALL: usize = 1_000_000;
+const FEWEST_ENTRIES: usize = 16_000;
 
 /// One way that packets come in by a device.
 pub(in crate::compile) struct Root {
@@ -51,22 +56,30 @@ pub(in crate::compile) struct Root {
     pub(in crate::compile) tail: Tail,
 }
 
+/// The most entries that each of so many devices may have.
+pub(in crate::compile) fn most_entries(devices: usize) -> usize {
+    (MOST_ENTRIES_IN_ALL / devices.max(1)).clamp(FEWEST_ENTRIES, MOST_ENTRIES)
+}
+
 /// The chains of one device.
 pub(in crate::compile) fn unfold(
     graph: &Graph,
     input: &Input<'_>,
     ingress: &Ingress,
     roots: &[Root],
+    most: usize,
 ) -> Vec<Chain> {
     let mut unfold = Unfold {
         graph,
         input,
         ingress,
+        most,
         params: BTreeMap::new(),
         chains: vec![Chain::default()],
         known: BTreeMap::new(),
         todo: Vec::new(),
         later: Vec::new(),
+        ttl_guards: BTreeSet::new(),
         entries: 0,
     };
     for root in roots {
@@ -104,7 +117,11 @@ struct Unfold<'a> {
     known: BTreeMap<ChainKey, usize>,
     todo: Vec<(Way, Start<'a>)>,
     later: Vec<(Way, Start<'a>)>,
+    /// Which chains have a guard for TTLs that run out, by how much is taken off, for packets in which state.
+    ttl_guards: BTreeSet<(usize, u8, Masked)>,
     entries: usize,
+    /// How many entries there may be.
+    most: usize,
 }
 
 /// Where a chain starts.
@@ -122,6 +139,7 @@ struct ChainKey {
     needs: Excerpt,
     pending: Pending,
     arrival: Arrival,
+    translated_in: Option<u16>,
 }
 
 /// Changes to the packet that are not made yet.
@@ -148,6 +166,8 @@ struct Way {
     steps: Vec<Step>,
     trail: Rc<Trail>,
     arrival: Arrival,
+    /// The zone it was tracked in last, if it came out translated as its connection there is.
+    translated_in: Option<u16>,
 }
 
 impl Way {
@@ -161,6 +181,7 @@ impl Way {
             steps: Vec::new(),
             trail: Rc::new(Trail::default()),
             arrival: Arrival::default(),
+            translated_in: None,
         }
     }
 
@@ -188,8 +209,8 @@ impl<'a> Unfold<'a> {
 
     fn ask(&mut self, way: Way, id: NodeId) {
         let Some(node) = self.graph.node(id) else { return };
-        if self.entries > MOST_ENTRIES {
-            return self.entry(way, Does::Ovs(Reason::TooMany(MOST_ENTRIES)));
+        if self.entries > self.most {
+            return self.entry(way, Does::Ovs(Reason::TooMany(self.most)));
         }
         for edge in &node.edges {
             self.edge(way.clone(), edge);
@@ -228,8 +249,8 @@ impl<'a> Unfold<'a> {
 
     fn follow(&mut self, mut way: Way, tail: &'a Tail) {
         way.by(&tail.rules);
-        if self.entries > MOST_ENTRIES {
-            return self.entry(way, Does::Ovs(Reason::TooMany(MOST_ENTRIES)));
+        if self.entries > self.most {
+            return self.entry(way, Does::Ovs(Reason::TooMany(self.most)));
         }
         self.perform(&mut way, &tail.ops);
         match &tail.end {
@@ -242,8 +263,13 @@ impl<'a> Unfold<'a> {
 
     fn go_on(&mut self, way: Way, id: NodeId) {
         let Some(node) = self.graph.node(id) else { return };
-        let worth = node.callers > 1 && node.size >= WORTH_A_CHAIN;
-        if !worth || !self.input.capabilities.has_chains() {
+        let worth = self.input.capabilities.has_chains() && node.size >= WORTH_A_CHAIN;
+        if let Some(through) = way.recommits().filter(|_| worth) {
+            let next = Way { steps: Vec::new(), ..way.clone() };
+            let chain = self.next(next, id, &node.needs);
+            return self.entry(way, Does::Goto { through, chain });
+        }
+        if !worth || node.callers < 2 {
             return self.ask(way, id);
         }
         let free = way.arrival.bound == Bound::Free;
@@ -253,11 +279,16 @@ impl<'a> Unfold<'a> {
             let too_many = free && commits && node.size > MOST_BEHIND_COMMIT;
             return if too_many { self.entry(way, Does::Ovs(COMMIT)) } else { self.ask(way, id) };
         }
-        let mut next = way.clone();
-        next.arrival.bound = if free { Bound::Free } else { Bound::All };
-        let start = (id.number(), false);
-        let chain = self.find(&next, start, &node.needs, Start::Node(id));
+        let chain = self.next(way.clone(), id, &node.needs);
         self.entry(way, Does::Goto { through: Vec::new(), chain });
+    }
+
+    /// The chain that asks this question.
+    fn next(&mut self, mut way: Way, id: NodeId, needs: &Reads) -> usize {
+        if way.arrival.bound != Bound::Free {
+            way.arrival.bound = Bound::All;
+        }
+        self.find(&way, (id.number(), false), needs, Start::Node(id))
     }
 
     fn track(&mut self, mut way: Way, ct: &'a Recirculation) {
@@ -280,6 +311,7 @@ impl<'a> Unfold<'a> {
         next.arrival = Arrival { tracked: true, bound: bound(way.arrival.bound, ct) };
         next.state.tracked(&Bits::constant(zone.into()), 0, ct.asked.translates());
         next.state.learn(&Match::any().with_masked(Field::IpFrag, 0, 3));
+        next.translated_in = ct.asked.translates().then_some(zone);
         let start = (std::ptr::from_ref(ct).addr(), true);
         let chain = self.find(&next, start, &ct.needs, Start::Ct(ct));
         self.entry(way, Does::Goto { through: all, chain });
@@ -293,6 +325,7 @@ impl<'a> Unfold<'a> {
             needs: needs.settled(&way.state),
             pending: way.pending.clone(),
             arrival: way.arrival,
+            translated_in: way.translated_in,
         };
         if let Some(chain) = self.known.get(&key) {
             return *chain;
@@ -347,6 +380,7 @@ impl<'a> Unfold<'a> {
                 None => way.fail(Reason::Action("ct in a zone that is not known")),
             },
             Micro::Meter(bridge, id) => way.steps.push(Step::Meter(*bridge, *id)),
+            Micro::Untrack | Micro::Cross(_) => way.translated_in = None,
             _ => {}
         }
     }
@@ -436,11 +470,21 @@ impl<'a> Unfold<'a> {
         self.entry(way, does);
     }
 
-    /// A packet whose TTL runs out is not sent; OVS tells its sender.
+    /// A packet whose TTL runs out is not sent; OVS tells its sender. Behind a translation the guard will stand in front of the first `ct` and
+    /// ask for less there, so one does for all ways of a chain.
     fn guard_ttl(&mut self, way: &Way, by: u8) {
+        let takes = if way.arrival.bound == Bound::Free {
+            way.takes.clone()
+        } else {
+            let state = way.takes.get(Field::CtState).unwrap_or(Masked { value: 0, mask: 0 });
+            if !self.ttl_guards.insert((way.chain, by, state)) {
+                return;
+            }
+            Match::any().with_masked(Field::CtState, state.value, state.mask)
+        };
         for mask in expired(by) {
             let asked = Match::any().with_masked(Field::NwTtl, mask.value, mask.mask);
-            let Some(takes) = both(&way.takes, &asked) else { continue };
+            let Some(takes) = both(&takes, &asked) else { continue };
             let mut guard = way.clone();
             guard.takes = takes;
             self.entry(guard, Does::Ovs(Reason::TtlExpires));
@@ -542,6 +586,19 @@ impl Way {
             return self.fail(reason);
         }
         self.steps.push(Step::Track(Box::new(step)));
+    }
+
+    /// What commits an established connection once more, where that is all that was done: the packet was translated in that zone already, so it
+    /// stays as it is, and no rule behind can ask what is written into the connection. Such packets go on in a chain, as those do
+    /// whose connection is left alone.
+    fn recommits(&self) -> Option<Vec<CtStep>> {
+        let found = self.state.told.get(Field::CtState)?;
+        if self.steps.is_empty() || found.value & ESTABLISHED == 0 {
+            return None;
+        }
+        let steps = tracked_before(self.steps.clone())?;
+        let again = |step: &CtStep| step.commit && Some(step.zone) == self.translated_in;
+        steps.iter().all(|step| again(step) && !step.force).then_some(steps)
     }
 
     /// A change that was made for an earlier copy cannot be taken back.

@@ -408,7 +408,8 @@ fn place(walk: &Walk<'_>, at: &Lookup) -> Place {
         overrides: at.overrides.clone(),
         frames: frames.collect(),
         translated: walk.state.translated,
-        committed: walk.committed,
+        // What may have been translated must not come back to OVS in any case.
+        committed: walk.committed && !walk.state.translated,
         sent: walk.sent,
         stack: walk.state.stack,
     }

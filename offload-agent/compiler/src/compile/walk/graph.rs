@@ -249,9 +249,11 @@ fn before(ops: &[Micro], mut now: Reads, own: impl Fn(&Micro, &mut Reads)) -> Re
             Micro::Pop(to, depth) => now.before_pop(*to, *depth),
             Micro::Vlan(Step::PushVlan(_)) => now.before_tag(TCI, Slot::InnerTag),
             Micro::Vlan(Step::PopVlan) => now.before_tag(Slot::InnerTag, TCI),
-            Micro::Untrack => [Field::CtState, Field::CtZone, Field::CtMark, Field::CtLabel]
-                .into_iter()
-                .for_each(|field| now.before_load(field, u128::MAX)),
+            Micro::Untrack | Micro::Commit(_) => {
+                [Field::CtState, Field::CtZone, Field::CtMark, Field::CtLabel]
+                    .into_iter()
+                    .for_each(|field| now.before_load(field, u128::MAX))
+            }
             Micro::Cross(_) => now.before_crossing(|field| !is_of_the_pipeline(field)),
             Micro::Restore => restored.push(std::mem::take(&mut now)),
             Micro::Save => now.merge(&restored.pop().unwrap_or_default()),
@@ -294,12 +296,12 @@ pub(in crate::compile) fn apply(op: &Micro, state: &mut State) {
         }
         Micro::Vlan(step) => vlan(step, state),
         Micro::DecTtl => state.set(Slot::Field(Field::NwTtl), Bits::unknown()),
-        Micro::Untrack => state.untracked(),
+        // What connection tracking found is known only where a packet comes back from it (`compose_conntrack_action`).
+        Micro::Untrack | Micro::Commit(_) => state.untracked(),
         Micro::Cross(port) => state.crosses(*port),
         Micro::Read(_)
         | Micro::Output(_)
         | Micro::Encap(..)
-        | Micro::Commit(_)
         | Micro::Meter(..)
         | Micro::Save
         | Micro::Restore => {}
