@@ -252,6 +252,45 @@ fn a_packet_is_followed_through_rules_and_filters() {
 }
 
 #[test]
+fn traffic_is_told_by_name_and_the_answer_may_be_no() {
+    let directory = tempfile::tempdir().unwrap();
+    let ask = |text: &str| {
+        let file = directory.path().join("traffic.yaml");
+        fs::write(&file, text).unwrap();
+        let (both, file) = (both(), file.display().to_string());
+        let mut arguments: Vec<&str> = both.iter().map(String::as_str).collect();
+        arguments.extend(["--traffic", &file]);
+        let output = compile(&arguments, "");
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(said).unwrap())
+    };
+    let there = "- {name: there, packet: 'ip,in_port=3,dl_dst=02:00:00:00:00:02'}\n";
+    let (code, text) = ask(there);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.starts_with("there  tc   1 filter, leaves by np0r0 of br0\n"), "{text}");
+
+    let (code, text) = ask(&format!("{there}- {{name: web, packet: 'tcp,in_port=3,tp_dst=80'}}\n"));
+    assert_eq!(code, Some(3), "{text}");
+    assert!(text.contains("\nweb    ovs  only OVS can do it: a controller is told\n"), "{text}");
+    assert!(text.ends_with("\n1 of 2 finished by filters\n"), "{text}");
+
+    for (wrong, says) in [
+        ("- {name: x, packet: 'tcp,tp_dst=80'}", "x: it must say by which port"),
+        ("- {name: x, packet: 'tcp,in_port=3,tp_dst=eighty'}", "x: "),
+        ("- {name: x, packet: 'ip,in_port=3', ct_state: old}", "traffic.yaml: "),
+        (
+            "- {name: x, packet: 'ip,in_port=3', ct_connections: ['zone=x']}",
+            "x: ct_connections: zone=x",
+        ),
+        ("- {name: x, paket: 'ip,in_port=3'}", "paket"),
+    ] {
+        let (code, text) = ask(wrong);
+        assert_eq!(code, Some(2), "{text}");
+        assert!(text.contains(says), "{wrong}: {text}");
+    }
+}
+
+#[test]
 fn only_the_devices_that_are_named_sit_on_the_card() {
     let text = with(&["--card", "np0", "--output", "tc"]);
     assert!(text.lines().all(|line| line.contains("add dev np0 ingress")), "{text}");

@@ -10,9 +10,10 @@ mod output;
 mod packet;
 mod ports;
 mod source;
+mod traffic;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use flow_compiler::capabilities::Capabilities;
@@ -24,7 +25,7 @@ use flow_compiler::ports::{Fdb, Port, PortKind, PortMap};
 use tc_filter::{Attach, IfIndex};
 
 use super::Exit;
-pub use error::CompileError;
+pub use error::{CompileError, PacketError};
 pub use source::Source;
 
 const HELP: &str = "\
@@ -66,10 +67,15 @@ Examples:
     --explain-packet 'tcp,in_port=np0r0,dl_dst=0a:00:00:00:00:02,nw_src=10.0.0.1,nw_dst=10.0.0.2,tp_dst=80'
   ... --ct-connection zone=8,state=est,mark=0x2,dst=10.16.0.4:8080    # a Service's connection, translated in zone 8
 
+  offload-agent compile --flows flows --ports ports --traffic traffic.yaml    # which traffic will be in hardware
+  # traffic.yaml: a list; ct_state is new, est or rpl, and ct_connections are written as for --ct-connection
+  - {name: pod to pod, packet: 'tcp,in_port=np0r0,nw_dst=10.0.0.2,tp_dst=80', ct_state: est}
+
 Exit codes:
   0  compiled; a rule that cannot be offloaded is an answer, not a failure
   1  the output could not be written
-  2  the command line or a file is wrong; standard error names the place and what would be right";
+  2  the command line or a file is wrong; standard error names the place and what would be right
+  3  --traffic: some of it is not finished by filters";
 
 /// `offload-agent compile`.
 #[derive(Debug, clap::Args)]
@@ -112,6 +118,9 @@ pub struct Args {
     /// `ofproto/trace`.
     #[arg(long, value_name = "[BRIDGE ]FLOW", conflicts_with_all = ["output", "from_port"])]
     pub explain_packet: Option<String>,
+    /// Instead of the output: which packets of this YAML file are finished by the filters, and why the others are not.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["output", "from_port", "explain_packet"])]
+    pub traffic: Option<PathBuf>,
     /// What connection tracking says of the explained packet.
     #[arg(long, value_enum, default_value = "new", requires = "explain_packet")]
     pub ct_state: connection::CtState,
@@ -144,23 +153,45 @@ pub fn run(args: &Args) -> Result<Exit, CompileError> {
     let capabilities = read_capabilities(&args.capabilities)?;
     let from_port = args.from_port.as_deref().map(|port| find_port(port, &ports)).transpose()?;
     let names = device_names(&ports);
-    let asked = args.explain_packet.as_deref();
-    let asked = asked
-        .map(|flow| {
-            let conntrack = connection::conntrack(args.ct_state, &args.ct_connection);
-            explain::Asked::parse(flow, conntrack, &ports, &ruleset)
-        })
-        .transpose()?;
+    let asked = asked(args, &ports, &ruleset)?;
     let compiled = flow_compiler::compile(&ruleset, &ports, &capabilities);
-    if let Some(asked) = asked {
-        let (ruleset, ports, compiled, devices) = (&ruleset, &ports, &compiled, &names);
-        let explanation = explain::Explanation { ruleset, ports, compiled, devices };
-        explanation.print(&asked, &mut std::io::stdout().lock()).map_err(CompileError::Write)?;
-        return Ok(Exit::Success);
+    let out = &mut std::io::stdout().lock();
+    let explanation = explain::Explanation {
+        ruleset: &ruleset,
+        ports: &ports,
+        compiled: &compiled,
+        devices: &names,
+    };
+    match asked {
+        Question::Packet(asked) => {
+            explanation.print(&asked, out).map_err(CompileError::Write)?;
+            return Ok(Exit::Success);
+        }
+        Question::Traffic(traffic) => {
+            return traffic.print(&explanation, out).map_err(CompileError::Write);
+        }
+        Question::Filters => {}
     }
     let shown = output::Shown::new(&compiled, &names, from_port);
-    shown.print(args.output, &mut std::io::stdout().lock()).map_err(CompileError::Write)?;
+    shown.print(args.output, out).map_err(CompileError::Write)?;
     Ok(Exit::Success)
+}
+
+/// What is to be shown.
+enum Question {
+    Filters,
+    Packet(Box<explain::Asked>),
+    Traffic(traffic::Traffic),
+}
+
+fn asked(args: &Args, ports: &PortMap, ruleset: &Ruleset) -> Result<Question, CompileError> {
+    if let Some(file) = &args.traffic {
+        return Ok(Question::Traffic(traffic::Traffic::read(file, ports, ruleset)?));
+    }
+    let Some(flow) = &args.explain_packet else { return Ok(Question::Filters) };
+    let conntrack = connection::conntrack(args.ct_state, &args.ct_connection);
+    let asked = explain::Asked::parse(flow, conntrack, ports, ruleset);
+    asked.map(|asked| Question::Packet(Box::new(asked))).map_err(CompileError::Packet)
 }
 
 /// All that the files say.

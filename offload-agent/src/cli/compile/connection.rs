@@ -5,10 +5,12 @@ use std::str::FromStr;
 
 use clap::ValueEnum;
 use flow_compiler::compile::interp::{Connection, Conntrack, Rewrite, State};
+use serde::Deserialize;
 use tc_filter::CtZone;
 
 /// What connection tracking says of the packet, in every zone.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum CtState {
     /// It begins a connection.
     #[default]

@@ -94,28 +94,55 @@ pub enum CompileError {
         /// What there is.
         known: String,
     },
-    /// The packet to explain cannot be understood.
+    /// The packet to explain is none.
     #[error("--explain-packet: {0}")]
-    Packet(Box<ParseError>),
-    /// The packet to explain comes from no port.
-    #[error(
-        "--explain-packet: it must say by which port the packet comes in: in_port=NUMBER, or in_port=NAME"
-    )]
-    PacketFromNowhere,
+    Packet(PacketError),
+    /// The file of traffic cannot be understood.
+    #[error("{file}: {reason}", file = .file.display())]
+    TrafficFile {
+        /// The file.
+        file: PathBuf,
+        /// Where, and what is wrong.
+        reason: String,
+    },
+    /// A packet of the file of traffic is none.
+    #[error("{file}: {name}: {problem}", file = .file.display())]
+    Traffic {
+        /// The file.
+        file: PathBuf,
+        /// What the file calls it.
+        name: String,
+        /// What is wrong with it.
+        problem: PacketError,
+    },
+    /// Standard output is gone.
+    #[error("standard output: {0}")]
+    Write(std::io::Error),
+}
+
+/// What is wrong with a packet that is asked about.
+#[derive(Debug, thiserror::Error)]
+pub enum PacketError {
+    /// It cannot be understood.
+    #[error(transparent)]
+    Syntax(Box<ParseError>),
+    /// It comes from no port.
+    #[error("it must say by which port the packet comes in: in_port=NUMBER, or in_port=NAME")]
+    FromNowhere,
     /// There are several bridges, and the packet names none.
-    #[error("--explain-packet: in which bridge? write 'BRIDGE FLOW', as `ofproto/trace` takes it")]
-    PacketOfWhichBridge,
-    /// The packet to explain comes by a tunnel, and its header cannot be made.
-    #[error("--explain-packet: it comes by tunnel {port}: {why}")]
-    PacketOfTunnel {
+    #[error("in which bridge? write 'BRIDGE FLOW', as `ofproto/trace` takes it")]
+    OfWhichBridge,
+    /// It comes by a tunnel, and its header cannot be made.
+    #[error("it comes by tunnel {port}: {why}")]
+    OfTunnel {
         /// The port.
         port: String,
         /// What is missing, or wrong with the port.
         why: String,
     },
-    /// Standard output is gone.
-    #[error("standard output: {0}")]
-    Write(std::io::Error),
+    /// What is said of its connection.
+    #[error("ct_connections: {0}")]
+    Connection(String),
 }
 
 impl CompileError {

@@ -10,21 +10,26 @@ use flow_compiler::compile::interp::{
     Parser, World, openflow, outcomes,
 };
 use flow_compiler::compile::ir::Ingress;
+use flow_compiler::compile::verdict::{Reason, Verdict};
 use flow_compiler::openflow::text::parse_rules;
 use flow_compiler::openflow::{BridgeName, Field, OfPort, Ruleset};
 use flow_compiler::ports::PortMap;
-use tc_filter::IfIndex;
+use tc_filter::{FilterId, IfIndex};
 
-use super::{CompileError, names, outer, packet};
+use super::error::PacketError;
+use super::{names, outer, packet};
 
 /// How many tags OVS looks through, unless it is set otherwise.
 const VLAN_LIMIT: u8 = 1;
 
+/// A rule, and what keeps packets of it in OVS.
+pub(super) type Told<'a> = (&'a BridgeName, &'a Verdict, &'a Reason);
+
 /// A packet that comes in by a port.
 #[derive(Debug)]
 pub(super) struct Asked {
-    ingress: Ingress,
-    packet: Packet,
+    pub(super) ingress: Ingress,
+    pub(super) packet: Packet,
     conntrack: Conntrack,
 }
 
@@ -35,15 +40,15 @@ impl Asked {
         conntrack: Conntrack,
         ports: &PortMap,
         ruleset: &Ruleset,
-    ) -> Result<Asked, CompileError> {
+    ) -> Result<Asked, PacketError> {
         let (bridge, flow) = bridge_of(text, ports)?;
         let rules = parse_rules(&format!("{flow} actions=drop"), &names(ports, &bridge));
-        let rules = rules.map_err(|problem| CompileError::Packet(Box::new(problem)))?;
+        let rules = rules.map_err(|problem| PacketError::Syntax(Box::new(problem)))?;
         let fields = rules.into_iter().next().map(|rule| rule.match_).unwrap_or_default();
         let port = fields.exact(Field::InPort).or_else(|| fields.exact(Field::InPortOxm));
         let port = port.and_then(|port| u16::try_from(port).ok()).map(OfPort);
-        let port = port.ok_or(CompileError::PacketFromNowhere)?;
-        let known = ports.port(&bridge, port).ok_or(CompileError::PacketFromNowhere)?;
+        let port = port.ok_or(PacketError::FromNowhere)?;
+        let known = ports.port(&bridge, port).ok_or(PacketError::FromNowhere)?;
         let options = ruleset.bridges.get(&bridge).map(|rules| rules.tunnel_options.clone());
         let tunnel = outer::header(&fields, known, &options.unwrap_or_default())?;
         let ingress = Ingress { bridge, port };
@@ -52,7 +57,7 @@ impl Asked {
     }
 }
 
-fn bridge_of<'a>(text: &'a str, ports: &PortMap) -> Result<(BridgeName, &'a str), CompileError> {
+fn bridge_of<'a>(text: &'a str, ports: &PortMap) -> Result<(BridgeName, &'a str), PacketError> {
     let named = text.split_once(' ').map(|(bridge, flow)| (BridgeName::from(bridge), flow));
     if let Some((bridge, flow)) = named.filter(|(bridge, _)| ports.bridges.contains_key(bridge)) {
         return Ok((bridge, flow));
@@ -60,7 +65,7 @@ fn bridge_of<'a>(text: &'a str, ports: &PortMap) -> Result<(BridgeName, &'a str)
     let mut bridges = ports.bridges.keys();
     match (bridges.next(), bridges.next()) {
         (Some(only), None) => Ok((only.clone(), text)),
-        _ => Err(CompileError::PacketOfWhichBridge),
+        _ => Err(PacketError::OfWhichBridge),
     }
 }
 
@@ -75,8 +80,7 @@ pub(super) struct Explanation<'a> {
 impl Explanation<'_> {
     /// Prints both ways, and whether they lead to the same end.
     pub(super) fn print(&self, asked: &Asked, to: &mut impl Write) -> io::Result<()> {
-        let mut world = World::new(self.ruleset, self.ports, VLAN_LIMIT);
-        world.conntrack = asked.conntrack.clone();
+        let world = self.world(asked);
         writeln!(to, "packet: {:?}", asked.packet.frame)?;
         let ways = outcomes(&world, &asked.ingress, &asked.packet);
         for (at, way) in ways.iter().enumerate() {
@@ -114,6 +118,13 @@ impl Explanation<'_> {
         writeln!(to, "\n{same}")
     }
 
+    /// The node as the rules see it, with what connection tracking says of the packet.
+    pub(super) fn world(&self, asked: &Asked) -> World<'_> {
+        let mut world = World::new(self.ruleset, self.ports, VLAN_LIMIT);
+        world.conntrack = asked.conntrack.clone();
+        world
+    }
+
     /// What keeps packets of this port in OVS, of all rules that take the packet. Not all of it need concern this packet.
     fn print_reasons(
         &self,
@@ -121,25 +132,51 @@ impl Explanation<'_> {
         ways: &[Outcome<'_>],
         to: &mut impl Write,
     ) -> io::Result<()> {
+        for (bridge, verdict, reason) in self.reasons(asked, ways) {
+            writeln!(to, "     {bridge} {}: {reason}", verdict.text)?;
+        }
+        Ok(())
+    }
+
+    /// The same, each rule and reason once, in the order in which the packet meets them.
+    pub(super) fn reasons<'b>(
+        &'b self,
+        asked: &'b Asked,
+        ways: &'b [Outcome<'_>],
+    ) -> Vec<Told<'b>> {
         let Ingress { bridge, port } = &asked.ingress;
         let name = self.ports.port(bridge, *port).map_or("", |port| port.name.as_str());
         let hops = ways.iter().flat_map(|way| &way.hops);
         let rules = hops.filter_map(|hop| hop.rule.map(|rule| (hop.bridge, rule)));
         let mut told = BTreeSet::new();
+        let mut all = Vec::new();
         for (bridge, rule) in rules {
             for verdict in self.compiled.verdicts.iter().filter(|one| one.is_of(bridge, rule)) {
-                for reason in verdict.kept_on(name) {
-                    if told.insert((verdict.rule, reason)) {
-                        writeln!(to, "     {bridge} {}: {reason}", verdict.text)?;
-                    }
-                }
+                let kept = verdict.kept_on(name);
+                all.extend(
+                    kept.filter(|reason| told.insert((verdict.rule, *reason)))
+                        .map(|reason| (bridge, verdict, reason)),
+                );
             }
         }
-        Ok(())
+        all
+    }
+
+    /// What the rule of a guard says of this packet's port, if it is one.
+    pub(super) fn guard(&self, asked: &Asked, filter: &FilterId) -> Option<Vec<Told<'_>>> {
+        let verdict = self.compiled.verdicts.iter().find(|one| one.guards.contains(filter))?;
+        let port = self.ports.port(&asked.ingress.bridge, asked.ingress.port)?;
+        let reasons: Vec<Told<'_>> = verdict
+            .kept
+            .iter()
+            .filter(|(reason, ports)| ports.contains(&port.name) && !reason.is_marginal())
+            .map(|(reason, _)| (&verdict.bridge, verdict, reason))
+            .collect();
+        (!reasons.is_empty()).then_some(reasons)
     }
 
     /// The filters that take the packet, in order, and where it ends.
-    fn follow(&self, asked: &Asked) -> Followed {
+    pub(super) fn follow(&self, asked: &Asked) -> Followed {
         let filters =
             Filters { plan: &self.compiled.plan, ports: self.ports, conntrack: &asked.conntrack };
         filters.follow(&asked.ingress, &asked.packet, Parser::Card)
@@ -173,14 +210,19 @@ impl Explanation<'_> {
             .try_for_each(|limit| writeln!(to, "  => it counts for a limit: {limit:?}"))
     }
 
-    fn leaves(&self, delivery: &Delivery, came: &Frame) -> String {
-        let mut text = match &delivery.to {
+    /// Where a packet leaves.
+    pub(super) fn place(&self, to: &Egress) -> String {
+        match to {
             Egress::Port(port) => {
                 let name = self.ports.port(&port.bridge, port.port).map(|port| port.name.as_str());
-                format!("it leaves by {} of {}", name.unwrap_or("an unknown port"), port.bridge)
+                format!("{} of {}", name.unwrap_or("an unknown port"), port.bridge)
             }
-            Egress::Tunnel(device) => format!("it leaves by the tunnel device {device}"),
-        };
+            Egress::Tunnel(device) => format!("the tunnel device {device}"),
+        }
+    }
+
+    fn leaves(&self, delivery: &Delivery, came: &Frame) -> String {
+        let mut text = format!("it leaves by {}", self.place(&delivery.to));
         if let Some(tunnel) = &delivery.tunnel {
             let id = tunnel.id.map_or_else(String::new, |id| format!(", key {id}"));
             // Text takes everything.

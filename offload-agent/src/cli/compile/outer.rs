@@ -8,7 +8,7 @@ use flow_compiler::openflow::{Field, Match, TunnelOption};
 use flow_compiler::ports::{Port, PortKind, TunnelEnd, TunnelKey};
 use tc_filter::GeneveOption;
 
-use super::CompileError;
+use super::PacketError;
 
 const TTL: u8 = 64;
 
@@ -17,9 +17,9 @@ pub(super) fn header(
     flow: &Match,
     port: &Port,
     options: &BTreeMap<u8, TunnelOption>,
-) -> Result<Option<TunnelHeader>, CompileError> {
+) -> Result<Option<TunnelHeader>, PacketError> {
     let PortKind::Tunnel(tunnel) = &port.kind else { return Ok(None) };
-    let unfit = |why: String| CompileError::PacketOfTunnel { port: port.name.clone(), why };
+    let unfit = |why: String| PacketError::OfTunnel { port: port.name.clone(), why };
     let config = tunnel.config().map_err(|error| unfit(error.to_string()))?;
     let id = flow.get(Field::TunId).and_then(|id| u64::try_from(id.value).ok());
     let id = match config.in_key {
@@ -85,7 +85,7 @@ mod tests {
         Port { name: "gnv0".to_owned(), kind, ..Port::default() }
     }
 
-    fn of(flow: &str, port: &Port) -> Result<Option<TunnelHeader>, CompileError> {
+    fn of(flow: &str, port: &Port) -> Result<Option<TunnelHeader>, PacketError> {
         let rules = parse_rules(&format!("{flow} actions=drop"), &Names::default()).unwrap();
         let option = TunnelOption { class: 0x0102, kind: 0x80, length: 4 };
         header(&rules[0].match_, port, &[(0, option)].into())

@@ -1,0 +1,110 @@
+//! Which established traffic of real nodes is finished by filters: what an operator gets from `compile --traffic`.
+//!
+//! The rulesets of whole OVN nodes lie beside the repository; `traffic/NODE.yaml` has the packets for each. A packet that stays in OVS must have
+//! the fact in its line that forbids it: `#forbidden: FACT` behind its name in the file.
+
+#![expect(clippy::panic, reason = "a test that panics has failed")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot run the command fails")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+const PROFILES: [&str; 2] = ["nicsim", "software"];
+
+fn here(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(name)
+}
+
+/// The rulesets beside the repository, wherever it was cloned to.
+fn node(name: &str) -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let beside = here.ancestors().map(|up| up.join("shared/rulesets").join(name));
+    beside
+        .into_iter()
+        .find(|at| at.is_dir())
+        .unwrap_or_else(|| panic!("shared/rulesets/{name} must lie beside the repository"))
+}
+
+fn compile(arguments: &[String]) -> Output {
+    let agent = env!("CARGO_BIN_EXE_offload-agent");
+    Command::new(agent).arg("compile").args(arguments).output().unwrap()
+}
+
+fn ask(node_name: &str, bridges: &[&str], profile: &str) -> String {
+    let node = node(node_name);
+    let file = |name: String| node.join(name).display().to_string();
+    let mut arguments = vec!["--ports".to_owned(), file("ovsdb-dump.txt".to_owned())];
+    for bridge in bridges {
+        for (option, name) in [
+            ("--flows", "flows.of15"),
+            ("--groups", "groups"),
+            ("--meters", "meters"),
+            ("--tlv-map", "tlv"),
+        ] {
+            let name = format!("{bridge}.{name}.txt");
+            if node.join(&name).exists() {
+                arguments.extend([option.to_owned(), file(name)]);
+            }
+        }
+    }
+    let traffic = here("traffic").join(format!("{node_name}.yaml"));
+    arguments.extend(["--capabilities".to_owned(), profile.to_owned()]);
+    arguments.extend(["--traffic".to_owned(), traffic.display().to_string()]);
+    let output = compile(&arguments);
+    let text = String::from_utf8(output.stdout).unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(matches!(output.status.code(), Some(0 | 3)), "{errors}");
+    text
+}
+
+/// Each packet's name, and the fact that forbids filters for it.
+fn expected(node_name: &str) -> Vec<(String, Option<String>)> {
+    let text = fs::read_to_string(here("traffic").join(format!("{node_name}.yaml"))).unwrap();
+    let names = text.lines().filter_map(|line| line.strip_prefix("- name: "));
+    names
+        .map(|line| match line.split_once(" #forbidden: ") {
+            Some((name, fact)) => (name.to_owned(), Some(fact.to_owned())),
+            None => (line.to_owned(), None),
+        })
+        .collect()
+}
+
+fn check(node_name: &str, bridges: &[&str]) {
+    for profile in PROFILES {
+        let table = ask(node_name, bridges, profile);
+        let expected = expected(node_name);
+        assert!(!expected.is_empty());
+        for (name, fact) in expected {
+            let line = table.lines().find(|line| line.strip_prefix(&name).is_some_and(is_column));
+            let line = line.unwrap_or_else(|| panic!("no line for {name}:\n{table}"));
+            match fact {
+                None => assert!(line.contains("  tc   "), "{node_name}, {profile}: {line}"),
+                Some(fact) => assert!(
+                    line.contains("  ovs  ") && line.contains(&fact),
+                    "{node_name}, {profile}: not `{fact}`, but {line}"
+                ),
+            }
+        }
+    }
+}
+
+/// What follows a name in the table.
+fn is_column(rest: &str) -> bool {
+    rest.starts_with("  ")
+}
+
+#[test]
+fn pods_behind_ovn_with_tunnels() {
+    check("overlay-small", &["br-int"]);
+}
+
+#[test]
+fn pods_behind_ovn_with_policies() {
+    check("acl-conjunction", &["br-int"]);
+}
+
+#[test]
+fn pods_on_the_underlay() {
+    check("underlay-vlan", &["br-int", "br-provider"]);
+}
