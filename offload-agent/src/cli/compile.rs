@@ -153,7 +153,7 @@ pub fn run(args: &Args) -> Result<Exit, CompileError> {
     let capabilities = read_capabilities(&args.capabilities)?;
     let from_port = args.from_port.as_deref().map(|port| find_port(port, &ports)).transpose()?;
     let names = device_names(&ports);
-    let asked = asked(args, &ports, &ruleset)?;
+    let question = question(args, &ports, &ruleset)?;
     let compiled = flow_compiler::compile(&ruleset, &ports, &capabilities);
     let out = &mut std::io::stdout().lock();
     let explanation = explain::Explanation {
@@ -162,7 +162,7 @@ pub fn run(args: &Args) -> Result<Exit, CompileError> {
         compiled: &compiled,
         devices: &names,
     };
-    match asked {
+    match question {
         Question::Packet(asked) => {
             explanation.print(&asked, out).map_err(CompileError::Write)?;
             return Ok(Exit::Success);
@@ -184,7 +184,7 @@ enum Question {
     Traffic(traffic::Traffic),
 }
 
-fn asked(args: &Args, ports: &PortMap, ruleset: &Ruleset) -> Result<Question, CompileError> {
+fn question(args: &Args, ports: &PortMap, ruleset: &Ruleset) -> Result<Question, CompileError> {
     if let Some(file) = &args.traffic {
         return Ok(Question::Traffic(traffic::Traffic::read(file, ports, ruleset)?));
     }

@@ -166,12 +166,9 @@ impl Explanation<'_> {
     pub(super) fn guard(&self, asked: &Asked, filter: &FilterId) -> Option<Vec<Told<'_>>> {
         let verdict = self.compiled.verdicts.iter().find(|one| one.guards.contains(filter))?;
         let port = self.ports.port(&asked.ingress.bridge, asked.ingress.port)?;
-        let reasons: Vec<Told<'_>> = verdict
-            .kept
-            .iter()
-            .filter(|(reason, ports)| ports.contains(&port.name) && !reason.is_marginal())
-            .map(|(reason, _)| (&verdict.bridge, verdict, reason))
-            .collect();
+        let serious = verdict.kept_on(&port.name).filter(|reason| !reason.is_marginal());
+        let reasons: Vec<Told<'_>> =
+            serious.map(|reason| (&verdict.bridge, verdict, reason)).collect();
         (!reasons.is_empty()).then_some(reasons)
     }
 
