@@ -72,6 +72,26 @@ fn what_a_newer_open_vswitch_says_is_kept_and_prints_as_it_came() {
 }
 
 #[test]
+fn no_translation_is_lost() {
+    let line = "ip actions=ct(commit,nat(dst=1.2.3.4:80),nat(src=1.2.3.4))";
+    let rule: Rule = line.parse().unwrap();
+    assert_eq!(rule.to_string().parse(), Ok(rule));
+}
+
+#[test]
+fn a_port_is_written_as_a_whole() {
+    let error = error_of("actions=set_field:1/0xff->in_port");
+    assert!(error.to_string().contains("1/0xff"), "{error}");
+}
+
+/// All that parts words parts them from the actions, too: what is read as a match would print as the start of the actions.
+#[test]
+fn the_actions_begin_with_the_first_word_of_that_name() {
+    let error = error_of("tcp,frob\u{b}actions=dro:0 actions=drop");
+    assert!(matches!(error.problem, Problem::Malformed { .. }), "{error}");
+}
+
+#[test]
 fn names_of_ports_and_tables_stand_for_their_numbers() {
     let mut names = Names::default();
     names.ports.insert("pod0".into(), flow_compiler::openflow::OfPort(7));

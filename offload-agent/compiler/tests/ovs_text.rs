@@ -34,6 +34,23 @@ fn every_rule_of_whole_ovn_nodes_prints_as_ovs_printed_it() {
     dumps.iter().for_each(|dump| check(dump));
 }
 
+/// The second word of each is what `ovs-ofctl parse-flow` prints.
+#[test]
+fn names_of_actions_are_read_in_any_case() {
+    for (written, printed) in [
+        ("coNtroller", "CONTROLLER:65535"),
+        ("Controller(max_len=9)", "CONTROLLER:9"),
+        ("Output:65533", "CONTROLLER:65535"),
+        ("65533", "CONTROLLER:0"),
+        ("Strip_vlan,Output:1", "strip_vlan,output:1"),
+        ("Mod_Nw_Src:10.0.0.1", "mod_nw_src:10.0.0.1"),
+        ("DROP", "drop"),
+    ] {
+        let rules = parse_rules(&format!("ip,actions={written}"), &Names::default()).unwrap();
+        assert_eq!(rules[0].to_string(), format!("ip actions={printed}"));
+    }
+}
+
 #[test]
 fn every_group_prints_as_ovs_printed_it() {
     let ours =

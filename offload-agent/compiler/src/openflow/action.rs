@@ -307,7 +307,12 @@ pub struct Ct {
 impl Ct {
     /// The address translation, if there is one.
     pub fn nat(&self) -> Option<&Nat> {
-        self.actions.iter().find_map(|action| match action {
+        self.nats().next()
+    }
+
+    /// The same, where somebody wrote several.
+    pub fn nats(&self) -> impl Iterator<Item = &Nat> {
+        self.actions.iter().filter_map(|action| match action {
             Action::Nat(nat) => Some(nat),
             _ => None,
         })

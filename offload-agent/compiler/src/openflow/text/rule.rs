@@ -7,7 +7,7 @@ use super::action::{self, ActionList};
 use super::error::{ParseError, Problem};
 use super::matches;
 use super::names::Names;
-use super::token::Token;
+use super::token::{Token, ends_word};
 use crate::openflow::{Cookie, OfPriority, Rule, RuleFlags, TableId};
 
 /// What a dump says of a rule beside the rule itself: it changes from second to second.
@@ -32,9 +32,8 @@ pub(super) fn parse(line: &str, names: &Names) -> Result<Rule, ParseError> {
 fn split_actions(line: Token<'_>) -> Option<(Token<'_>, Token<'_>)> {
     const KEY: &str = "actions=";
     let starts_word = |at: usize| {
-        line.text()
-            .get(..at)
-            .is_some_and(|head| head.is_empty() || head.ends_with([' ', ',', '\t']))
+        let head = line.text().get(..at);
+        head.is_some_and(|head| head.is_empty() || head.ends_with(ends_word))
     };
     let at = line.text().match_indices(KEY).map(|(at, _)| at).find(|at| starts_word(*at))?;
     Some((line.slice(0, at), line.slice(at + KEY.len(), line.text().len())))

@@ -12,6 +12,11 @@ pub(super) struct Token<'a> {
     end: usize,
 }
 
+/// What stands between words.
+pub(super) fn ends_word(c: char) -> bool {
+    c == ',' || c.is_whitespace()
+}
+
 impl<'a> Token<'a> {
     /// A whole line.
     pub(super) fn line(line: &'a str) -> Token<'a> {
@@ -84,11 +89,7 @@ impl<'a> Token<'a> {
 
     /// The pieces between commas and blanks that are not inside brackets or quotation marks; empty ones are left out.
     pub(super) fn words(self) -> Result<Vec<Token<'a>>, ParseError> {
-        Ok(self
-            .split(|c| c == ',' || c.is_whitespace())?
-            .into_iter()
-            .filter(|word| !word.text().is_empty())
-            .collect())
+        Ok(self.split(ends_word)?.into_iter().filter(|word| !word.text().is_empty()).collect())
     }
 
     /// The pieces between commas that are not inside brackets or quotation marks, empty ones too.

@@ -150,7 +150,7 @@ pub(super) fn write_ct(f: &mut fmt::Formatter<'_>, ct: &Ct) -> fmt::Result {
         Zone::Immediate(zone) => parts.push(format!("zone={zone}")),
         Zone::From(source) => parts.push(format!("zone={source}")),
     }
-    parts.extend(ct.nat().map(|nat| Action::Nat(*nat).to_string()));
+    parts.extend(ct.nats().map(|nat| Action::Nat(*nat).to_string()));
     let exec: Vec<Action> = ct.exec().cloned().collect();
     if !exec.is_empty() {
         parts.push(format!("exec({})", ActionList(&exec)));

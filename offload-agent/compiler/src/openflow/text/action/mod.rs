@@ -10,12 +10,13 @@ mod sample;
 mod subfield;
 mod write;
 
+use std::borrow::Cow;
 use std::fmt;
 
 use super::error::{ParseError, Problem};
 use super::names::Names;
 use super::token::Token;
-use crate::openflow::{Action, Unsupported};
+use crate::openflow::{Action, OfPort, Unsupported};
 
 /// How deep `clone`, `ct` and `write_actions` may hold each other.
 const NESTING_LIMIT: u8 = 32;
@@ -77,14 +78,11 @@ pub(super) fn parse_list(list: Token<'_>, names: &Names) -> Result<Vec<Action>, 
 
 fn parse_nested(list: Token<'_>, context: Context<'_>) -> Result<Vec<Action>, ParseError> {
     let words = list.words()?;
-    if words.iter().any(|word| word.text() == "drop") && words.len() > 1 {
+    let is_drop = |word: &Token<'_>| word.text().eq_ignore_ascii_case("drop");
+    if words.iter().any(is_drop) && words.len() > 1 {
         return Err(list.error(Problem::Malformed { example: "actions=drop, on its own" }));
     }
-    words
-        .into_iter()
-        .filter(|word| word.text() != "drop")
-        .map(|word| parse_one(word, context))
-        .collect()
+    words.into_iter().filter(|word| !is_drop(word)).map(|word| parse_one(word, context)).collect()
 }
 
 /// Reads the actions inside another one.
@@ -97,9 +95,11 @@ fn parse_inner(list: Token<'_>, context: Context<'_>) -> Result<Vec<Action>, Par
 
 fn parse_one(word: Token<'_>, context: Context<'_>) -> Result<Action, ParseError> {
     let call = Call::new(word);
+    let name = in_lower_case(call.name.text());
+    let call = Call { name: Token::line(&name), ..call };
     match call.name.text() {
         "output" => output::parse_output(call, context),
-        "controller" | "CONTROLLER" => output::parse_controller(call),
+        "controller" => output::parse_controller(call),
         "group" => output::parse_group(call),
         "enqueue" => output::parse_enqueue(call, context),
         "set_queue" => Ok(Action::SetQueue(call.argument("set_queue:1")?.uint()?)),
@@ -155,10 +155,20 @@ fn parse_one(word: Token<'_>, context: Context<'_>) -> Result<Action, ParseError
     }
 }
 
-/// A port on its own is an output; any other word is an action of a newer OVS.
+/// OVS compares the names of actions without regard to case (`ofpact_type_from_name`).
+fn in_lower_case(name: &str) -> Cow<'_, str> {
+    match name.contains(|c: char| c.is_ascii_uppercase()) {
+        true => Cow::Owned(name.to_ascii_lowercase()),
+        false => Cow::Borrowed(name),
+    }
+}
+
+/// A port on its own is an output, and the controller's sends no byte of the packet; any other word is an action of a newer OVS.
 fn parse_bare_port_or_unknown(call: Call<'_>, context: Context<'_>) -> Result<Action, ParseError> {
-    if let Ok(port) = context.names.port(call.word) {
-        return Ok(Action::Output(port));
+    match context.names.port(call.word) {
+        Ok(OfPort::CONTROLLER) => return Ok(Action::OutputController { max_len: 0 }),
+        Ok(port) => return Ok(Action::Output(port)),
+        Err(_) => {}
     }
     if !call.name.text().starts_with(|c: char| c.is_ascii_alphabetic()) {
         return Err(call.word.error(Problem::UnknownPort));

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use super::{Call, Context, ParseError, Problem, Token, subfield, write_joined};
 use crate::openflow::text::value::{self, Hex, Mac, Value};
-use crate::openflow::{Action, Field, Masked, SetField, Subfield, low_bits};
+use crate::openflow::{Action, Field, Masked, Notation, SetField, Subfield, low_bits};
 
 const LOAD_EXAMPLE: &str = "load:0x1->NXM_NX_REG0[0..15]";
 const MOVE_EXAMPLE: &str = "move:NXM_OF_ETH_SRC[]->NXM_NX_XXREG0[0..47]";
@@ -14,8 +14,9 @@ const SET_FIELD_EXAMPLE: &str = "set_field:10.0.0.1->ip_dst";
 pub(super) fn parse_set_field(call: Call<'_>, context: Context<'_>) -> Result<Action, ParseError> {
     let (value, name) = arrow(call, SET_FIELD_EXAMPLE)?;
     let field = Field::from_name(name.text()).ok_or_else(|| name.error(Problem::UnknownField))?;
-    // An action may write some bits of a field that a match must name as a whole.
-    let masked = match value.split_once("/") {
+    // An action may write some bits of a field that a match must name as a whole, unless it is a port.
+    let in_part = field.info().notation != Notation::Port;
+    let masked = match value.split_once("/").filter(|_| in_part) {
         Some((plain, mask)) if is_number(mask) && is_number(plain) => {
             Masked::new(plain.number(field.full_mask())?, mask.number(field.full_mask())?)
         }
