@@ -42,6 +42,7 @@ pub(crate) struct Oracle {
 pub(crate) struct Compiled {
     card: &'static str,
     plan: Plan,
+    encap_ecn: bool,
 }
 
 impl Compiled {
@@ -49,7 +50,7 @@ impl Compiled {
         // What no profile asks for is to be right, too, but for what nobody can see here.
         let capabilities = Capabilities::profile(card)?.tolerant();
         let compiled = flow_compiler::compile(&scenario.ruleset, &scenario.ports, &capabilities);
-        Ok(Compiled { card, plan: compiled.plan })
+        Ok(Compiled { card, plan: compiled.plan, encap_ecn: capabilities.copies_ecn() })
     }
 }
 
@@ -400,8 +401,12 @@ fn against_filters(
 ) -> Option<String> {
     let Arrival { ingress, packet } = arrival;
     let expected = interp::openflow(world, ingress, packet);
-    let filters =
-        Filters { plan: &compiled.plan, ports: &scenario.ports, conntrack: &world.conntrack };
+    let filters = Filters {
+        plan: &compiled.plan,
+        ports: &scenario.ports,
+        conntrack: &world.conntrack,
+        encap_ecn: compiled.encap_ecn,
+    };
     for parser in [Parser::Kernel, Parser::Card] {
         let followed = filters.follow(ingress, packet, parser);
         tally.judged += 1;

@@ -55,6 +55,9 @@ pub struct Capabilities {
     pub nat: bool,
     /// `action tunnel_key`, and the `enc_*` keys.
     pub tunnels: bool,
+    /// The outer header of a packet that goes into a tunnel gets the packet's own ECN bits, as from the kernel
+    /// (`ip_tunnel_ecn_encap`). A card that writes a header made beforehand needs a filter for each value of them.
+    pub encap_ecn: bool,
     /// `action police` as one of several actions.
     pub meters: bool,
     /// What may be compiled although a filter is not quite what OVS does. A wrong filter is worse than none, so no profile
@@ -152,6 +155,7 @@ impl Capabilities {
             ct: true,
             nat: true,
             tunnels: true,
+            encap_ecn: true,
             meters: true,
             tolerates: BTreeSet::new(),
             max_chains: KERNEL_CHAINS,
@@ -171,7 +175,7 @@ impl Capabilities {
     }
 
     /// ConnectX-5 and later, by the driver's source (`en_tc.c`, `parse_flower_attr`): no ARP fields, no SCTP ports,
-    /// no first-fragment bit, no way back out of the uplink.
+    /// no first-fragment bit, no way back out of the uplink; tunnel headers are made beforehand (`tc_tun.c`).
     pub fn mlx5() -> Capabilities {
         Capabilities {
             name: "mlx5".to_owned(),
@@ -179,6 +183,7 @@ impl Capabilities {
             llc: false,
             sctp: false,
             uplink_hairpin: false,
+            encap_ecn: false,
             max_tables: MLX5_LARGE_TABLES,
             ..Capabilities::nicsim()
         }
@@ -223,6 +228,7 @@ impl Capabilities {
             ct: false,
             nat: false,
             tunnels: false,
+            encap_ecn: false,
             meters: false,
             max_chains: 1,
             ..Capabilities::nicsim()
@@ -242,6 +248,12 @@ impl Capabilities {
     /// Why something is left to OVS that a filter could only do almost.
     pub(crate) fn refuses(&self, what: Inexact) -> Option<Reason> {
         (!self.tolerates.contains(&what)).then_some(Reason::Inexact(what))
+    }
+
+    /// Whether an outer header gets the packet's ECN bits without being asked. Where OVS looks through more than one tag, nobody says whether
+    /// the kernel finds the same bits.
+    pub fn copies_ecn(&self) -> bool {
+        self.encap_ecn && self.vlan_limit == Some(1)
     }
 
     /// Whether a packet can be tracked and be looked at again.

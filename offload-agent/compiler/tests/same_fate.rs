@@ -56,6 +56,29 @@ fn every_single_rule() {
     }
 }
 
+/// What a filter may edit depends on how far OVS looks through the tags.
+#[test]
+fn every_edit_of_tags_however_many_ovs_looks_through() {
+    let (ports, packets) = (ports(), packets());
+    let takes = ["", "dl_vlan=6", "vlan_tci=0x1000/0x1000", "vlan_tci=0/0x1fff", "ip"];
+    let edits = [
+        "strip_vlan",
+        "mod_vlan_vid:5",
+        "mod_vlan_pcp:3",
+        "push_vlan:0x88a8",
+        "mod_vlan_vid:5,mod_vlan_pcp:3",
+        "strip_vlan,mod_vlan_vid:5",
+    ];
+    for limit in [None, Some(1), Some(2)] {
+        let card = Capabilities { vlan_limit: limit, ..Capabilities::nicsim() };
+        for edit in edits {
+            for one in rules(&takes, &[&format!("{edit},output:2")]) {
+                check(&ruleset([one]), &ports, &card, &packets);
+            }
+        }
+    }
+}
+
 /// OVS tells the sender, though nobody gets the copy whose TTL runs out.
 #[test]
 fn a_ttl_that_runs_out_in_a_copy_is_for_ovs() {
@@ -283,12 +306,16 @@ fn any_rule() -> impl Strategy<Value = Rule> {
 fn any_card() -> impl Strategy<Value = Capabilities> {
     let name = proptest::sample::select(&Capabilities::PROFILES[..]);
     let limit = proptest::sample::select(vec![None, Some(1), Some(1), Some(2)]);
-    (name, limit, 1_u16..20).prop_map(|(name, vlan_limit, max_prios)| Capabilities {
-        vlan_limit,
-        max_prios,
-        // Without it SNAP frames are not looked at: a known and documented hole.
-        llc: true,
-        ..Capabilities::profile(name).unwrap().tolerant()
+    let tables = prop_oneof![1_usize..40, Just(usize::MAX)];
+    (name, limit, 1_u16..20, tables).prop_map(|(name, vlan_limit, max_prios, max_tables)| {
+        Capabilities {
+            vlan_limit,
+            max_prios,
+            max_tables,
+            // Without it SNAP frames are not looked at: a known and documented hole.
+            llc: true,
+            ..Capabilities::profile(name).unwrap().tolerant()
+        }
     })
 }
 

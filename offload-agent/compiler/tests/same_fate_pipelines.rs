@@ -11,9 +11,10 @@ use flow_compiler::openflow::Rule;
 use world::{check, few_packets, frame, ports, rule, ruleset, tcp};
 
 /// How the first table hands a packet on.
-const HANDS_ON: [&str; 25] = [
+const HANDS_ON: [&str; 26] = [
     "actions=resubmit(,1)",
     "actions=goto_table:1",
+    "actions=resubmit(,2),resubmit(,3)",
     "actions=resubmit(,1),output:3",
     "actions=output:3,resubmit(,1)",
     "actions=clone(resubmit(,1)),output:3",
@@ -82,12 +83,19 @@ fn shapes() -> Vec<Frame> {
 #[test]
 fn every_way_into_every_rule() {
     let (ports, packets) = (ports(), shapes());
+    let nested = ["table=2,priority=1 actions=goto_table:1", "table=3,priority=1 actions=output:3"];
+    let nested = nested.map(rule);
     for (number, hands_on) in HANDS_ON.iter().enumerate() {
         let first = rule(&format!("priority=1,{hands_on}"));
         for second in second_table() {
             let name = Capabilities::PROFILES[number % Capabilities::PROFILES.len()];
             let card = Capabilities::profile(name).unwrap().tolerant();
-            check(&ruleset([first.clone(), second]), &ports, &card, &packets);
+            check(
+                &ruleset([first.clone(), second].into_iter().chain(nested.clone())),
+                &ports,
+                &card,
+                &packets,
+            );
         }
     }
 }
@@ -146,4 +154,136 @@ fn a_connection_that_is_committed_once_more() {
             }
         }
     }
+}
+
+/// The kernel drops a packet that jumps too often, so a longer way stays in OVS.
+#[test]
+fn a_packet_that_is_tracked_very_often() {
+    let (ports, packets, card) = (ports(), shapes(), Capabilities::nicsim());
+    for times in [1, 8, 15, 16, 17, 18, 40] {
+        for what in ["", ",nat"] {
+            let tracks = |table: usize| {
+                let start = if table == 0 { "tcp" } else { "ct_state=+est+trk,tcp" };
+                rule(&format!(
+                    "table={table},priority=1,{start} actions=ct(table={},zone=5{what})",
+                    table + 1
+                ))
+            };
+            let last = rule(&format!("table={times},priority=1 actions=output:2"));
+            check(&ruleset((0..times).map(tracks).chain([last])), &ports, &card, &packets);
+        }
+    }
+}
+
+/// Conjunctions of so many rules that they are not written out, beside and over others.
+#[test]
+fn large_conjunctions() {
+    let ends: Vec<u16> = (1..=14).collect();
+    let pairs = ends.iter().flat_map(|src| ends.iter().map(move |dst| (*src, *dst)));
+    let packets: Vec<Frame> =
+        pairs.map(|(src, dst)| frame(&[], &world::ipv4(6, 0, &tcp(src, dst, 0x10)))).collect();
+    let each = |of: &[u16]| of.iter().map(u16::to_string).collect::<Vec<_>>();
+    let and = |mut one: Vec<String>, more: &[&str]| {
+        one.extend(more.iter().map(|text| (*text).to_owned()));
+        one
+    };
+    let sets: [(Vec<String>, Vec<String>); 5] = [
+        (each(&ends[..10]), each(&ends[..9])),
+        (and(each(&ends[1..8]), &["0x8/0xfff8"]), each(&ends[3..12])),
+        (
+            and(each(&ends[8..13]), &["0x2/0xfffe", "0x4/0xfffc"]),
+            and(each(&ends[5..]), &["0x2/0xfffe"]),
+        ),
+        (and(each(&ends[..7]), &["0x0/0xfff0"]), each(&[1, 3, 5, 7, 9, 11, 13])),
+        (each(&ends[..12]), and(each(&[2, 4, 6]), &["1/1", "0x8/0xfff8"])),
+    ];
+    let others = ["tcp,tp_src=3", "tcp,tp_dst=4", "tcp,tp_src=2,tp_dst=5", "tcp"];
+    for first in 0..sets.len() {
+        for second in 0..sets.len() {
+            for (number, other) in others.iter().enumerate() {
+                for (one, two) in [(8, 8), (8, 7)] {
+                    let priority = 6 + number;
+                    let ends = [(7, one, "output:3"), (9, two, ["output:3", "drop"][number % 2])];
+                    let mut rules = vec![
+                        rule("priority=1,tcp actions=resubmit(,1)"),
+                        rule(&format!("table=1,priority={priority},{other} actions=in_port")),
+                        rule("table=1,priority=1,tcp actions=output:2"),
+                    ];
+                    for ((id, level, does), set) in ends.into_iter().zip([first, second]) {
+                        let clause = |field: &str, value: &str, clause: u8| {
+                            rule(&format!(
+                                "table=1,priority={level},tcp,{field}={value} actions=conjunction({id},{clause}/2)"
+                            ))
+                        };
+                        rules.extend(sets[set].0.iter().map(|value| clause("tp_src", value, 1)));
+                        rules.extend(sets[set].1.iter().map(|value| clause("tp_dst", value, 2)));
+                        rules.push(rule(&format!(
+                            "table=1,priority={level},tcp,conj_id={id} actions={does}"
+                        )));
+                    }
+                    let (ports, card) = (ports(), Capabilities::nicsim());
+                    check(&ruleset(rules), &ports, &card, &packets);
+                }
+            }
+        }
+    }
+}
+
+/// A question that is long enough to be asked once for all ways that lead to it, which differ in what it asks for.
+#[test]
+fn ways_that_meet_in_front_of_a_long_question() {
+    let (ports, packets) = (ports(), shapes());
+    let ways = [
+        (
+            "actions=load:1->NXM_NX_REG0[],resubmit(,1)",
+            "actions=load:2->NXM_NX_REG0[],resubmit(,1)",
+        ),
+        ("actions=mod_dl_src:02:00:00:00:00:0c,resubmit(,1)", "actions=resubmit(,1)"),
+        ("actions=mod_dl_dst:02:00:00:00:00:0c,resubmit(,1)", "actions=resubmit(,1)"),
+        (
+            "actions=load:1->NXM_NX_REG1[],resubmit(,2)",
+            "actions=load:2->NXM_NX_REG1[],resubmit(,2)",
+        ),
+        ("actions=resubmit(,3)", "actions=load:2->NXM_NX_REG0[],resubmit(,1)"),
+        ("actions=ct(table=1,zone=5,nat)", "actions=load:2->NXM_NX_REG0[],ct(table=1,zone=5,nat)"),
+        ("actions=ct(table=2,zone=5,nat)", "actions=load:2->NXM_NX_REG1[],ct(table=3,zone=5,nat)"),
+        ("actions=dec_ttl,resubmit(,1)", "actions=resubmit(,1)"),
+        ("actions=mod_nw_dst:10.0.0.9,resubmit(,1)", "actions=resubmit(,1)"),
+    ];
+    let kinds = [("tcp", "udp"), ("tcp,tp_src=1000", "tcp"), ("ip,in_port=1", "ip,in_port=2")];
+    let asked =
+        ["reg0=1", "reg0=2", "dl_dst=02:00:00:00:00:0c", "ip,nw_dst=10.0.0.9", "ip,nw_ttl=63"];
+    for name in ["nicsim", "mlx5", "mlx5-basic", "software"] {
+        let card = Capabilities::profile(name).unwrap().tolerant();
+        for ((high, low), (first, second)) in pairs_of(&ways, &kinds) {
+            for asks in asked {
+                let rules = [
+                    format!("priority=2,{first} {high}"),
+                    format!("priority=1,{second} {low}"),
+                    "table=2 actions=move:NXM_NX_REG1[]->NXM_NX_REG0[],resubmit(,1)".to_owned(),
+                    "table=3,priority=2,tcp actions=load:1->NXM_NX_REG0[],resubmit(,1)".to_owned(),
+                    "table=3,priority=1 actions=load:2->NXM_NX_REG0[],resubmit(,1)".to_owned(),
+                    format!("table=1,priority=3,{asks} actions=output:3"),
+                    "table=1,priority=2,in_port=2,ip actions=output:4".to_owned(),
+                    "table=1,priority=1 actions=output:2".to_owned(),
+                ];
+                let rules = rules.iter().map(|text| rule(text)).chain(long_question());
+                check(&ruleset(rules), &ports, &card, &packets);
+            }
+        }
+    }
+}
+
+fn pairs_of<A: Copy, B: Copy>(some: &[A], others: &[B]) -> Vec<(A, B)> {
+    some.iter().flat_map(|one| others.iter().map(move |other| (*one, *other))).collect()
+}
+
+/// So many rules of the second table that it is worth a chain of its own.
+fn long_question() -> Vec<Rule> {
+    const ENDS: [&str; 4] = ["output:2", "output:3", "drop", "in_port"];
+    let one = |number: usize| {
+        let (port, end) = (72 + number, ENDS[number % ENDS.len()]);
+        rule(&format!("table=1,priority=2,tcp,tp_dst={port} actions={end}"))
+    };
+    (0..16).map(one).collect()
 }

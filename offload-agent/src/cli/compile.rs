@@ -160,6 +160,7 @@ pub fn run(args: &Args) -> Result<Exit, CompileError> {
         ruleset: &ruleset,
         ports: &ports,
         compiled: &compiled,
+        encap_ecn: capabilities.copies_ecn(),
         devices: &names,
     };
     match question {

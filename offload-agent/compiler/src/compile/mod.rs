@@ -157,7 +157,7 @@ pub enum Stage {
 /// OpenFlow's view: what each port sees once tables and registers are gone.
 pub fn front(input: &Input<'_>) -> Program {
     let program = pass::arrive::run(input);
-    verify::checked(verify::program(&program));
+    verify::checked(|| verify::program(&program));
     program
 }
 
@@ -168,7 +168,7 @@ pub fn back(program: Program, input: &Input<'_>, last: Stage) -> FlowerProgram {
         if stage <= last {
             pass(&mut program, input);
         }
-        verify::checked(verify::flower(&program, stage.min(last)));
+        verify::checked(|| verify::flower(&program, stage.min(last)));
     };
     step(Stage::Split, |_, _| {});
     step(Stage::Legalize, pass::legalize::run);

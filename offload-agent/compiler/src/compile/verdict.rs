@@ -3,6 +3,7 @@
 //! "Not offloadable" is an answer: every rule gets a [`Verdict`], and every packet it keeps in OVS has a [`Reason`] with a
 //! stable label for metrics and a sentence for people.
 
+use super::pass::budget::MOST_JUMPS;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -123,6 +124,8 @@ pub enum Reason {
     CatchAll,
     /// The card has no more tables.
     Budget,
+    /// A way through more chains than the kernel follows.
+    Jumps,
     /// `NORMAL` does not know the source there.
     Learning,
     /// `NORMAL` floods it.
@@ -203,6 +206,7 @@ impl Reason {
             Reason::EditBehindTags => "edit_behind_tags",
             Reason::CatchAll => "catch_all",
             Reason::Budget => "budget",
+            Reason::Jumps => "jumps",
             Reason::Learning => "learning",
             Reason::Flood => "flood",
             Reason::Copies => "copies",
@@ -315,6 +319,7 @@ impl fmt::Display for Reason {
             Reason::EditBehindTags => f.write_str("TC does not find the IP header behind two VLAN tags to write to it"),
             Reason::CatchAll => f.write_str("OVS sets up new connections"),
             Reason::Budget => f.write_str("the card has no more tables"),
+            Reason::Jumps => write!(f, "the kernel follows no more than {MOST_JUMPS} jumps from chain to chain"),
             Reason::Learning => f.write_str("OVS learns an address from it"),
             Reason::Flood => f.write_str("NORMAL floods what is for an address it does not know"),
             Reason::Copies => f.write_str("copies of the packet go through the tables, each its own way"),

@@ -34,8 +34,11 @@ pub struct Violation {
 }
 
 /// Stops a debug build on a violation, which is always a mistake of ours.
-pub(super) fn checked(result: Result<(), Violation>) {
-    debug_assert!(result.is_ok(), "{}", result.err().map(|v| v.to_string()).unwrap_or_default());
+pub(super) fn checked(check: impl FnOnce() -> Result<(), Violation>) {
+    if cfg!(debug_assertions) {
+        let found = check().err();
+        debug_assert!(found.is_none(), "{}", found.map(|v| v.to_string()).unwrap_or_default());
+    }
 }
 
 /// Checks OpenFlow's view.

@@ -3,11 +3,14 @@
 #![allow(dead_code, reason = "each test uses its part")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot build its world fails")]
 
+mod card;
+
 use std::collections::BTreeMap;
 
 use flow_compiler::capabilities::Capabilities;
 use flow_compiler::compile::interp::{
-    self, Connection, Conntrack, Filters, Frame, Oracle, Parser, Rewrite, State, Translation, World,
+    self, Connection, Conntrack, Filters, Frame, Oracle, Packet, Parser, Rewrite, State,
+    Translation, World,
 };
 use flow_compiler::compile::ir::Ingress;
 use flow_compiler::openflow::text::{Names, parse_rules};
@@ -53,27 +56,46 @@ pub(crate) fn ruleset(rules: impl IntoIterator<Item = Rule>) -> Ruleset {
 
 /// Compiles, and compares the fate of every packet on every port with OpenFlow's, whatever connection tracking says.
 pub(crate) fn check(ruleset: &Ruleset, ports: &PortMap, card: &Capabilities, packets: &[Frame]) {
+    let packets: Vec<Packet> = packets.iter().map(Frame::packet).collect();
+    let known = |ingress: &Ingress| ruleset_knows(ruleset, ingress);
+    let ingresses: Vec<Ingress> = [1, 2].map(port).into_iter().filter(known).collect();
+    check_ports(ruleset, ports, card, &ingresses, &packets);
+}
+
+/// The same for these ports, with packets that may come with a tunnel header.
+pub(crate) fn check_ports(
+    ruleset: &Ruleset,
+    ports: &PortMap,
+    card: &Capabilities,
+    ingresses: &[Ingress],
+    packets: &[Packet],
+) {
     let compiled = flow_compiler::compile(ruleset, ports, card);
+    card::takes(card, &compiled.plan);
     let limits = card.vlan_limit.map_or_else(|| vec![1, 2], |limit| vec![limit]);
     let mut worlds: Vec<World<'_>> =
         limits.into_iter().map(|limit| World::new(ruleset, ports, limit)).collect();
     for conntrack in answers(ruleset) {
         worlds.iter_mut().for_each(|world| world.conntrack = conntrack.clone());
-        for ingress in [1, 2].map(port) {
-            if ruleset_knows(ruleset, &ingress) {
-                check_port(&compiled.plan, &worlds, &ingress, packets);
-            }
+        for ingress in ingresses {
+            check_port(&compiled.plan, card.copies_ecn(), &worlds, ingress, packets);
         }
     }
 }
 
-fn check_port(plan: &Plan, worlds: &[World<'_>], ingress: &Ingress, packets: &[Frame]) {
+fn check_port(
+    plan: &Plan,
+    encap_ecn: bool,
+    worlds: &[World<'_>],
+    ingress: &Ingress,
+    packets: &[Packet],
+) {
     for world in worlds {
-        let filters = Filters { plan, ports: world.ports, conntrack: &world.conntrack };
+        let filters = Filters { plan, ports: world.ports, conntrack: &world.conntrack, encap_ecn };
         for packet in packets {
-            let expected = interp::openflow(world, ingress, &packet.packet());
+            let expected = interp::openflow(world, ingress, packet);
             for parser in [Parser::Kernel, Parser::Card] {
-                let fate = interp::plan(&filters, ingress, &packet.packet(), parser);
+                let fate = interp::plan(&filters, ingress, packet, parser);
                 assert!(
                     fate.agrees(&expected),
                     "on {ingress}, vlan-limit {}, {:?}, packet {packet:?}\nOpenFlow: {expected:?}\n\

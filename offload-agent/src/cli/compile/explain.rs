@@ -74,6 +74,7 @@ pub(super) struct Explanation<'a> {
     pub(super) ruleset: &'a Ruleset,
     pub(super) ports: &'a PortMap,
     pub(super) compiled: &'a Compiled,
+    pub(super) encap_ecn: bool,
     pub(super) devices: &'a BTreeMap<String, IfIndex>,
 }
 
@@ -174,8 +175,12 @@ impl Explanation<'_> {
 
     /// The filters that take the packet, in order, and where it ends.
     pub(super) fn follow(&self, asked: &Asked) -> Followed {
-        let filters =
-            Filters { plan: &self.compiled.plan, ports: self.ports, conntrack: &asked.conntrack };
+        let filters = Filters {
+            plan: &self.compiled.plan,
+            ports: self.ports,
+            conntrack: &asked.conntrack,
+            encap_ecn: self.encap_ecn,
+        };
         filters.follow(&asked.ingress, &asked.packet, Parser::Card)
     }
 

@@ -46,6 +46,8 @@ impl Tuple {
 /// Where the IP header lies and what it says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Layers {
+    /// How many tags there are before.
+    pub(super) tags: usize,
     /// The first byte of the IP header.
     pub(super) ip: usize,
     /// Whether it is IPv6.
@@ -66,11 +68,12 @@ pub(super) fn layers(frame: &Frame) -> Option<Layers> {
     while is_tag(frame.word(at)?) {
         at += 4;
     }
-    match frame.word(at)? {
+    let layers = match frame.word(at)? {
         0x0800 => ipv4(frame, at + 2),
         0x86dd => ipv6(frame, at + 2),
         _ => None,
-    }
+    };
+    layers.map(|layers| Layers { tags: (at - 12) / 4, ..layers })
 }
 
 fn ipv4(frame: &Frame, ip: usize) -> Option<Layers> {
@@ -79,7 +82,7 @@ fn ipv4(frame: &Frame, ip: usize) -> Option<Layers> {
     let [protocol] = frame.bytes(ip + 9)?;
     frame.bytes::<20>(ip).filter(|_| header >= 20 && header <= frame.left(ip))?;
     let (fragment, later) = (frag & 0x3fff != 0, frag & 0x1fff != 0);
-    Some(Layers { ip, v6: false, l4: ip + header, protocol, fragment, later })
+    Some(Layers { tags: 0, ip, v6: false, l4: ip + header, protocol, fragment, later })
 }
 
 fn ipv6(frame: &Frame, ip: usize) -> Option<Layers> {
@@ -99,10 +102,20 @@ fn ipv6(frame: &Frame, ip: usize) -> Option<Layers> {
         };
         protocol = next;
     }
-    Some(Layers { ip, v6: true, l4, protocol, fragment, later })
+    Some(Layers { tags: 0, ip, v6: true, l4, protocol, fragment, later })
 }
 
 impl Layers {
+    /// The type of service or the traffic class.
+    pub(super) fn tos(&self, frame: &Frame) -> u8 {
+        let [_, low] = frame.word(self.ip).unwrap_or(0).to_be_bytes();
+        if !self.v6 {
+            return low;
+        }
+        let [_, class] = (frame.word(self.ip).unwrap_or(0) >> 4).to_be_bytes();
+        class
+    }
+
     /// Where the source address lies, and how long an address is.
     pub(super) fn addresses(&self) -> (usize, usize) {
         if self.v6 { (self.ip + 8, 16) } else { (self.ip + 12, 4) }

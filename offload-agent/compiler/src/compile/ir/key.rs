@@ -1,9 +1,8 @@
 //! What a flower filter can ask of a packet, as a map from field to value and mask.
 //!
-//! The passes compare, widen and narrow matches all the time; over a map these are four small functions. `lower` turns a
+//! The passes compare, widen and narrow matches all the time; over a sorted list these are four small functions. `lower` turns a
 //! [`Key`] into TC's own structures.
 
-use std::collections::BTreeMap;
 use std::fmt::{self, Display};
 
 use crate::openflow::Masked;
@@ -13,7 +12,7 @@ use crate::openflow::Masked;
 /// It sees other things than OVS does where [`KeyField::EthType`] (SNAP, QinQ), fragments, IPv6 extension headers and
 /// ARP are concerned; the `split` pass is where the two views meet.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum KeyField {
@@ -215,8 +214,10 @@ impl fmt::Display for KeyField {
 }
 
 /// Which packets a filter takes: those that agree in every field named.
+///
+/// Keys are compared far more often than they are changed, so the fields are a sorted list.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Key(BTreeMap<KeyField, Masked>);
+pub struct Key(Vec<(KeyField, Masked)>);
 
 impl Key {
     /// Every packet.
@@ -233,8 +234,10 @@ impl Key {
     /// This key, and some bits of one field. A mask without a bit leaves the key as it is.
     #[must_use]
     pub fn with_masked(mut self, field: KeyField, masked: Masked) -> Key {
-        if masked.mask != 0 {
-            self.0.insert(field, masked);
+        match self.position(field) {
+            _ if masked.mask == 0 => {}
+            Ok(at) => self.0[at].1 = masked,
+            Err(at) => self.0.insert(at, (field, masked)),
         }
         self
     }
@@ -242,13 +245,19 @@ impl Key {
     /// This key without one field: it takes more packets, or the same.
     #[must_use]
     pub fn without(mut self, field: KeyField) -> Key {
-        self.0.remove(&field);
+        if let Ok(at) = self.position(field) {
+            self.0.remove(at);
+        }
         self
     }
 
     /// What the key asks of one field.
     pub fn get(&self, field: KeyField) -> Option<Masked> {
-        self.0.get(&field).copied()
+        self.position(field).ok().map(|at| self.0[at].1)
+    }
+
+    fn position(&self, field: KeyField) -> Result<usize, usize> {
+        self.0.binary_search_by_key(&field, |(known, _)| *known)
     }
 
     /// What one field must be, where every bit of it counts.
@@ -256,9 +265,9 @@ impl Key {
         self.get(field).filter(|masked| masked.mask == field.full_mask()).map(|masked| masked.value)
     }
 
-    /// The fields the key names.
-    pub fn fields(&self) -> impl Iterator<Item = (KeyField, Masked)> {
-        self.0.iter().map(|(field, masked)| (*field, *masked))
+    /// The fields the key names, in order.
+    pub fn fields(&self) -> impl ExactSizeIterator<Item = (KeyField, Masked)> {
+        self.0.iter().copied()
     }
 
     /// What matches both; `None` if nothing can.
@@ -266,34 +275,44 @@ impl Key {
         if !self.overlaps(other) {
             return None;
         }
-        let mut both = self.clone();
-        for (field, theirs) in &other.0 {
-            let ours = both.0.entry(*field).or_insert(*theirs);
-            *ours = Masked { value: ours.value | theirs.value, mask: ours.mask | theirs.mask };
+        let mut both = Vec::with_capacity(self.0.len() + other.0.len());
+        let mut theirs = other.0.iter().copied().peekable();
+        for (field, masked) in self.fields() {
+            both.extend(std::iter::from_fn(|| theirs.next_if(|(other, _)| *other < field)));
+            let same = theirs.next_if(|(other, _)| *other == field);
+            let other = same.map_or(masked, |(_, other)| other);
+            let value = masked.value | other.value;
+            both.push((field, Masked { value, mask: masked.mask | other.mask }));
         }
-        Some(both)
+        both.extend(theirs);
+        Some(Key(both))
     }
 
     /// This key with only some of its fields.
     #[must_use]
     pub fn only(&self, keep: impl Fn(KeyField) -> bool) -> Key {
-        Key(self.0.iter().filter(|(field, _)| keep(**field)).map(|(f, m)| (*f, *m)).collect())
+        Key(self.fields().filter(|(field, _)| keep(*field)).collect())
     }
 
     /// Whether some packet could match both. Never wrongly false.
     pub fn overlaps(&self, other: &Key) -> bool {
+        let mut theirs = other.0.iter().peekable();
         self.0.iter().all(|(field, ours)| {
-            other
-                .0
-                .get(field)
-                .is_none_or(|theirs| (ours.value ^ theirs.value) & ours.mask & theirs.mask == 0)
+            while theirs.next_if(|(other, _)| other < field).is_some() {}
+            let same = theirs.next_if(|(other, _)| other == field);
+            same.is_none_or(|(_, theirs)| {
+                (ours.value ^ theirs.value) & ours.mask & theirs.mask == 0
+            })
         })
     }
 
     /// Whether every packet of `other` matches this too. Never wrongly true.
     pub fn covers(&self, other: &Key) -> bool {
+        let mut theirs = other.0.iter().peekable();
         self.0.iter().all(|(field, ours)| {
-            other.0.get(field).is_some_and(|theirs| {
+            while theirs.next_if(|(other, _)| other < field).is_some() {}
+            let same = theirs.next_if(|(other, _)| other == field);
+            same.is_some_and(|(_, theirs)| {
                 theirs.mask & ours.mask == ours.mask && ours.covers(theirs.value)
             })
         })
@@ -305,9 +324,9 @@ impl fmt::Display for Key {
         if self.0.is_empty() {
             return f.write_str("any");
         }
-        for (at, (field, masked)) in self.0.iter().enumerate() {
+        for (at, (field, masked)) in self.fields().enumerate() {
             let comma = if at == 0 { "" } else { "," };
-            write!(f, "{comma}{field}={}", FieldText(*field, *masked))?;
+            write!(f, "{comma}{field}={}", FieldText(field, masked))?;
         }
         Ok(())
     }

@@ -12,8 +12,8 @@ use super::unfold::{Root, most_entries, unfold};
 use crate::compile::Input;
 use crate::compile::ir::{Ingress, Program, RuleId, Settled, both, overlaps};
 use crate::compile::verdict::Reason;
-use crate::compile::walk::Explorer;
 use crate::compile::walk::state::{Origin, State};
+use crate::compile::walk::{Explorer, Unwalked};
 use crate::openflow::{BridgeName, Field, Match, OfPort, VLAN_PRESENT};
 use crate::ports::{Port, PortKind, Tunnel, TunnelEnd, TunnelKey};
 
@@ -48,13 +48,14 @@ pub(in crate::compile) fn run(input: &Input<'_>) -> Program {
             devices.push((ingress, roots));
         }
     }
+    let unwalked = explorer.unwalked().clone();
     let graph = explorer.graph();
     let most = most_entries(devices.len());
     for (ingress, roots) in devices {
         let chains = unfold(&graph, input, &ingress, &roots, most);
         program.ports.insert(ingress, chains);
     }
-    settle(&mut program, input, &unseen);
+    settle(&mut program, input, &unseen, &unwalked);
     program
 }
 
@@ -229,6 +230,7 @@ fn settle(
     program: &mut Program,
     input: &Input<'_>,
     unseen: &[(Ingress, Reason, BTreeSet<RuleId>)],
+    unwalked: &BTreeSet<Unwalked>,
 ) {
     let mut seen: BTreeSet<RuleId> = BTreeSet::new();
     let mut stretches: BTreeSet<usize> = BTreeSet::new();
@@ -247,5 +249,5 @@ fn settle(
             seen.insert(*rule);
         }
     }
-    program.settled.extend(reach::the_rest(input, &seen));
+    program.settled.extend(reach::the_rest(input, &seen, unwalked));
 }

@@ -14,7 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tc_filter::{ChainId, EtherType, Prio};
 
-use super::overlap::Depths;
+use super::overlap::Index;
+use crate::capabilities::Capabilities;
 use crate::compile::Input;
 use crate::compile::ir::{
     Effect, FlowerChain, FlowerEntry, FlowerProgram, Ingress, Place, Settled, protocol,
@@ -38,7 +39,7 @@ pub(in crate::compile) fn run(program: &mut FlowerProgram, input: &Input<'_>) {
             tables.extend(entries.map(|(depth, one)| (chain.number, *depth, protocol(&one.key))));
         }
     }
-    let prios = number(&tables, input.capabilities.max_prios);
+    let prios = number(&tables, input.capabilities);
     for ((ingress, chains), depths) in program.ports.iter_mut().zip(depths) {
         for (chain, depths) in chains.iter_mut().zip(depths) {
             place(chain, depths, &prios, ingress, &mut program.settled);
@@ -67,18 +68,29 @@ fn place(
 }
 
 pub(super) fn depths(chain: &FlowerChain) -> Vec<Depth> {
-    let mut index = Depths::default();
-    chain.entries.iter().map(|entry| index.place(&entry.key)).collect()
+    let mut index = Index::default();
+    let placed = chain.entries.iter().map(|entry| {
+        let depth = index.greatest(&entry.key).map_or(0, |above| above + 1);
+        index.add(&entry.key, depth);
+        depth
+    });
+    placed.collect()
 }
 
-/// The tables by their prio. Those that do not fit are the last ones, so what they would take goes to OVS.
-fn number(tables: &BTreeSet<Table>, max: u16) -> BTreeMap<Table, Prio> {
+/// The tables by their prio. Those that do not fit are the last ones, so what they would take goes to OVS. That the others' tables fit
+/// `budget` has seen to, but not those of the first chain.
+fn number(tables: &BTreeSet<Table>, card: &Capabilities) -> BTreeMap<Table, Prio> {
+    let room = |chain: ChainId| match chain {
+        ChainId::ZERO => usize::from(card.max_prios).min(card.max_tables),
+        _ => usize::from(card.max_prios),
+    };
     let mut prios = BTreeMap::new();
     let mut used: BTreeMap<ChainId, u16> = BTreeMap::new();
     for table in tables {
         let used = used.entry(table.0).or_insert(0);
         *used = used.saturating_add(1);
-        let prio = CURTAIN.get().checked_add(*used).filter(|_| *used <= max);
+        let fits = usize::from(*used) <= room(table.0);
+        let prio = CURTAIN.get().checked_add(*used).filter(|_| fits);
         if let Some(prio) = prio.and_then(|prio| Prio::new(prio).ok()) {
             prios.insert(*table, prio);
         }

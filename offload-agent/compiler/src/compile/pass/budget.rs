@@ -1,5 +1,5 @@
-//! Stays within the card's chains and tables. What leads to a chain that does not fit stays in OVS, and says so; a chain from
-//! which packets must not go back goes with the one it leads to.
+//! Stays within the card's chains and tables, and within the jumps that the kernel makes. What leads to a chain that does not fit stays
+//! in OVS, and says so; a chain from which packets must not go back goes with the one it leads to.
 //!
 //! ```text
 //! a card with one chain more than the first
@@ -21,12 +21,36 @@ use crate::compile::verdict::Reason;
 /// The tables of each chain number: all ports share them.
 type Tables = BTreeMap<ChainId, BTreeSet<(usize, EtherType)>>;
 
+/// A packet that is to go to one chain more is dropped (`max_reclassify_loop` in `net/sched/cls_api.c`).
+pub(in crate::compile) const MOST_JUMPS: usize = 16;
+
 pub(in crate::compile) fn run(program: &mut FlowerProgram, input: &Input<'_>) {
     let gone = too_many(&tables(program), input.capabilities);
-    if gone.is_empty() {
-        return;
+    for chains in program.ports.values_mut() {
+        let mut dropped = too_far(chains);
+        for (at, chain) in chains.iter().enumerate() {
+            if gone.contains(&chain.number) {
+                dropped.entry(at).or_insert(Reason::Budget);
+            }
+        }
+        if !dropped.is_empty() {
+            cut(chains, dropped);
+        }
     }
-    program.ports.values_mut().for_each(|chains| cut(chains, &gone));
+}
+
+/// The chains that some packet would get to with too many jumps. A jump always leads to a higher number.
+fn too_far(chains: &[FlowerChain]) -> BTreeMap<usize, Reason> {
+    let mut by_number: Vec<usize> = (0..chains.len()).collect();
+    by_number.sort_by_key(|at| chains[*at].number);
+    let mut jumps = vec![0; chains.len()];
+    for at in by_number {
+        for to in super::assign_chains::leads_to(&chains[at]) {
+            jumps[to] = jumps[to].max(jumps[at] + 1);
+        }
+    }
+    let far = jumps.into_iter().enumerate().filter(|(_, jumps)| *jumps > MOST_JUMPS);
+    far.map(|(at, _)| (at, Reason::Jumps)).collect()
 }
 
 fn tables(program: &FlowerProgram) -> Tables {
@@ -58,27 +82,31 @@ fn too_many(tables: &Tables, card: &Capabilities) -> BTreeSet<ChainId> {
     gone
 }
 
-fn cut(chains: &mut [FlowerChain], gone: &BTreeSet<ChainId>) {
+/// Takes chains out, and what cannot do without them.
+fn cut(chains: &mut [FlowerChain], mut dropped: BTreeMap<usize, Reason>) {
     let mut by_number: Vec<usize> = (0..chains.len()).collect();
     by_number.sort_by_key(|at| std::cmp::Reverse(chains[*at].number));
-    let mut dropped: BTreeSet<usize> = BTreeSet::new();
     for at in by_number {
         let bound = chains[at].arrival.bound != Bound::Free;
-        let lost = super::assign_chains::leads_to(&chains[at]).any(|to| dropped.contains(&to));
+        let lost = super::assign_chains::leads_to(&chains[at]).find_map(|to| dropped.get(&to));
         let first = chains[at].number == ChainId::ZERO;
-        if !first && (gone.contains(&chains[at].number) || bound && lost) {
-            dropped.insert(at);
+        match lost.cloned() {
+            Some(reason) if bound && !first => drop(dropped.entry(at).or_insert(reason)),
+            Some(_) => pass(&mut chains[at], &dropped),
+            None => {}
+        }
+        if !first && dropped.contains_key(&at) {
             chains[at].entries.clear();
-        } else if lost {
-            pass(&mut chains[at], &dropped);
         }
     }
 }
 
-fn pass(chain: &mut FlowerChain, dropped: &BTreeSet<usize>) {
+fn pass(chain: &mut FlowerChain, dropped: &BTreeMap<usize, Reason>) {
     for entry in &mut chain.entries {
-        if matches!(entry.effect, Effect::Goto { chain, .. } if dropped.contains(&chain)) {
-            entry.effect = Effect::Pass(Reason::Budget);
+        if let Effect::Goto { chain, .. } = entry.effect
+            && let Some(reason) = dropped.get(&chain)
+        {
+            entry.effect = Effect::Pass(reason.clone());
         }
     }
 }

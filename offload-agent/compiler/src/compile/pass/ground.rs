@@ -71,7 +71,14 @@ fn tagged_twins(key: &Key) -> [Key; 2] {
 
 /// Takes out the entries whose packets come to the same end one step later, in an entry that is open to all.
 fn fold(entries: Vec<FlowerEntry>) -> Vec<FlowerEntry> {
-    let redundant: Vec<bool> = (0..entries.len()).map(|at| folds(&entries, at)).collect();
+    let open: Vec<usize> =
+        (0..entries.len()).filter(|at| entries[*at].key.get(KeyField::Tpid).is_none()).collect();
+    let may_fold = |at: usize| {
+        let behind = &open[open.partition_point(|open| *open <= at)..];
+        behind.iter().any(|open| does_the_same(&entries[at], &entries[*open]))
+    };
+    let redundant = (0..entries.len()).map(|at| may_fold(at) && folds(&entries, at));
+    let redundant: Vec<bool> = redundant.collect();
     entries
         .into_iter()
         .zip(redundant)
@@ -83,11 +90,12 @@ fn fold(entries: Vec<FlowerEntry>) -> Vec<FlowerEntry> {
 fn folds(entries: &[FlowerEntry], at: usize) -> bool {
     let Some((entry, after)) = entries[at..].split_first() else { return false };
     let next = after.iter().find(|other| other.key.overlaps(&entry.key));
-    next.is_some_and(|next| {
-        next.rule() == entry.rule()
-            && next.effect == entry.effect
-            && !entry.is_guard()
-            && next.key.get(KeyField::Tpid).is_none()
-            && next.key.covers(&entry.key)
-    })
+    next.is_some_and(|next| next.key.get(KeyField::Tpid).is_none() && does_the_same(entry, next))
+}
+
+fn does_the_same(entry: &FlowerEntry, next: &FlowerEntry) -> bool {
+    next.rule() == entry.rule()
+        && next.effect == entry.effect
+        && !entry.is_guard()
+        && next.key.covers(&entry.key)
 }

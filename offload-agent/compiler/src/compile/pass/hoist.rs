@@ -11,7 +11,9 @@
 //! not asked before, nothing is left to track, and the rule that leads there stays in OVS.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
+use super::overlap::Index;
 use crate::compile::Input;
 use crate::compile::ir::{Bound, Effect, FlowerChain, FlowerEntry, FlowerProgram, Key, KeyField};
 
@@ -32,7 +34,7 @@ pub(in crate::compile) fn run(program: &mut FlowerProgram, _: &Input<'_>) {
 }
 
 /// What a chain does with packets that must not come back, by what can be told before they get there, in order.
-type Front = Vec<Ahead>;
+type Front = Rc<[Ahead]>;
 
 #[derive(Clone)]
 struct Ahead {
@@ -76,8 +78,7 @@ impl Fronts<'_> {
 
     /// A way to packets that must not come back, behind the guards for those that would.
     fn guarded(&mut self, entry: &FlowerEntry, to: usize, entries: &mut Vec<FlowerEntry>) {
-        let front = self.front(to);
-        for ahead in &front {
+        for ahead in self.front(to).iter() {
             let Some(key) = entry.key.and(&ahead.key) else { continue };
             let everything = key == entry.key;
             let pass = || match &ahead.entry.effect {
@@ -109,8 +110,8 @@ impl Fronts<'_> {
         if let Some(front) = self.known.get(&at) {
             return front.clone();
         }
-        let mut front = Front::new();
-        let Some(chain) = self.chains.get(at) else { return front };
+        let mut front = Told::default();
+        let Some(chain) = self.chains.get(at) else { return Front::default() };
         let chain: &FlowerChain = chain;
         for entry in chain.entries.iter().filter(|entry| is_bound(chain, entry)) {
             let key = entry.key.only(is_stable);
@@ -118,44 +119,37 @@ impl Fronts<'_> {
             match entry.effect {
                 Effect::Pass(_) => {
                     let entry = if whole { entry.clone() } else { less_exact(entry) };
-                    put(&mut front, Ahead { key, entry, safe: false })
+                    front.put(Ahead { key, entry, safe: false });
                 }
                 Effect::Goto { chain: to, .. } => self.behind(entry, &key, to, whole, &mut front),
                 Effect::Act(_) if whole => {
-                    put(&mut front, Ahead { key, entry: entry.clone(), safe: true });
+                    front.put(Ahead { key, entry: entry.clone(), safe: true });
                 }
                 Effect::Act(_) => {}
             }
-            if front.len() > MOST_GUARDS {
-                let unsafe_one = front.iter().find(|ahead| !ahead.safe).cloned();
+            if front.all.len() > MOST_GUARDS {
+                let unsafe_one = front.all.into_iter().find(|ahead| !ahead.safe);
                 let all = |one: Ahead| Ahead { key: Key::any(), entry: wider(&one.entry), ..one };
-                front = unsafe_one.map(all).into_iter().collect();
+                front = Told { all: unsafe_one.map(all).into_iter().collect(), ..Told::default() };
                 break;
             }
         }
-        let front = needed(front);
+        let front = needed(front.all);
         self.known.insert(at, front.clone());
         front
     }
 
-    fn behind(
-        &mut self,
-        entry: &FlowerEntry,
-        key: &Key,
-        to: usize,
-        whole: bool,
-        front: &mut Front,
-    ) {
-        for ahead in self.front(to) {
+    fn behind(&mut self, entry: &FlowerEntry, key: &Key, to: usize, whole: bool, front: &mut Told) {
+        for ahead in self.front(to).iter() {
             let Some(both) = key.and(&ahead.key) else { continue };
             // What is safe behind is safe here only for packets that certainly get there.
             if whole || !ahead.safe {
-                let entry = if whole { ahead.entry } else { less_exact(&ahead.entry) };
-                put(front, Ahead { key: both, entry, ..ahead });
+                let entry = if whole { ahead.entry.clone() } else { less_exact(&ahead.entry) };
+                front.put(Ahead { key: both, entry, safe: ahead.safe });
             }
         }
         if whole {
-            put(front, Ahead { key: key.clone(), entry: entry.clone(), safe: true });
+            front.put(Ahead { key: key.clone(), entry: entry.clone(), safe: true });
         }
     }
 }
@@ -175,24 +169,36 @@ fn wider(entry: &FlowerEntry) -> FlowerEntry {
     FlowerEntry { effect, ..entry.clone() }
 }
 
-/// Puts one more at the end, unless all its packets are told already.
-fn put(front: &mut Front, ahead: Ahead) {
-    if !front.iter().any(|before| before.key.covers(&ahead.key)) {
-        front.push(ahead);
+/// What has been told so far of the packets of a chain.
+#[derive(Default)]
+struct Told {
+    all: Vec<Ahead>,
+    index: Index,
+}
+
+impl Told {
+    /// Puts one more at the end, unless all its packets are told already.
+    fn put(&mut self, ahead: Ahead) {
+        if self.index.over(&ahead.key).is_none() {
+            self.index.add(&ahead.key, self.all.len());
+            self.all.push(ahead);
+        }
     }
 }
 
 /// Leaves out what no guard stands behind, and what only keeps packets from guards that do not want them.
-fn needed(front: Front) -> Front {
-    let mut kept = Front::new();
+fn needed(front: Vec<Ahead>) -> Front {
+    let (mut kept, mut guards) = (Vec::new(), Index::default());
     for ahead in front.into_iter().rev() {
-        let guards = |behind: &Ahead| !behind.safe && behind.key.overlaps(&ahead.key);
-        if !ahead.safe || kept.iter().any(guards) {
+        if !ahead.safe {
+            guards.add(&ahead.key, 0);
+            kept.push(ahead);
+        } else if guards.greatest(&ahead.key).is_some() {
             kept.push(ahead);
         }
     }
     kept.reverse();
-    kept
+    kept.into()
 }
 
 /// Whether packets of the entry must not come back.

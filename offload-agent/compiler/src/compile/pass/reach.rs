@@ -12,17 +12,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::compile::Input;
 use crate::compile::ir::{RuleId, Settled};
 use crate::compile::verdict::Reason;
+use crate::compile::walk::Unwalked;
 use crate::openflow::{Action, BridgeName, Field, GroupId, Rule, TableId};
 
 /// Where every packet starts.
 const FIRST: TableId = TableId(0);
 
 /// What is to say of the rules that were not seen.
-pub(super) fn the_rest(input: &Input<'_>, seen: &BTreeSet<RuleId>) -> Vec<Settled> {
+pub(super) fn the_rest(
+    input: &Input<'_>,
+    seen: &BTreeSet<RuleId>,
+    unwalked: &BTreeSet<Unwalked>,
+) -> Vec<Settled> {
     let mut tables: BTreeMap<(&BridgeName, TableId), Covers> = BTreeMap::new();
     let bridges: BTreeSet<&BridgeName> = input.rules.iter().map(|(_, bridge, _)| bridge).collect();
     let reached: BTreeMap<&BridgeName, BTreeSet<TableId>> =
-        bridges.into_iter().map(|bridge| (bridge, reachable(bridge, input))).collect();
+        bridges.into_iter().map(|bridge| (bridge, reachable(bridge, FIRST, input))).collect();
+    let unwalked = behind(input, unwalked);
     let mut settled = Vec::new();
     for (id, bridge, rule) in input.rules.iter() {
         let table = tables.entry((bridge, rule.table)).or_default();
@@ -31,7 +37,10 @@ pub(super) fn the_rest(input: &Input<'_>, seen: &BTreeSet<RuleId>) -> Vec<Settle
             let reason = match (leads, table.over(rule)) {
                 (false, _) => Reason::UnreachableTable(rule.table),
                 (true, Some(higher)) => Reason::Hidden(higher),
-                (true, None) if input.tracks() => Reason::NotTracked,
+                (true, None) if input.tracks() => {
+                    let behind = unwalked.get(&(bridge, rule.table));
+                    behind.filter(|_| is_tracked(rule)).cloned().unwrap_or(Reason::NotTracked)
+                }
                 (true, None) => Reason::NeverMatches,
             };
             settled.push(Settled { rule: id, ingress: None, reason });
@@ -74,9 +83,32 @@ impl Covers {
     }
 }
 
-fn reachable(bridge: &BridgeName, input: &Input<'_>) -> BTreeSet<TableId> {
+/// Why the rules of a table may not have been seen: what led there was broken off.
+fn behind<'a>(
+    input: &Input<'a>,
+    unwalked: &BTreeSet<Unwalked>,
+) -> BTreeMap<(&'a BridgeName, TableId), Reason> {
+    let mut behind = BTreeMap::new();
+    for Unwalked { bridge, table, reason } in unwalked {
+        let Some(bridge) = input.bridge(*bridge) else { continue };
+        for table in reachable(bridge, *table, input) {
+            behind.entry((bridge, table)).or_insert_with(|| reason.clone());
+        }
+    }
+    behind
+}
+
+/// Whether some TCP or UDP packet may match.
+fn is_tracked(rule: &Rule) -> bool {
+    let is = |field: Field, of: &[u128]| {
+        rule.match_.get(field).is_none_or(|asked| of.iter().any(|value| asked.covers(*value)))
+    };
+    is(Field::EthType, &[0x0800, 0x86dd]) && is(Field::NwProto, &[6, 17])
+}
+
+fn reachable(bridge: &BridgeName, from: TableId, input: &Input<'_>) -> BTreeSet<TableId> {
     let mut seen = BTreeSet::new();
-    let mut todo = vec![FIRST];
+    let mut todo = vec![from];
     while let Some(table) = todo.pop() {
         if seen.insert(table) {
             let rules = input.rules.of_table(bridge, table);

@@ -10,6 +10,7 @@
 //! #2 tpid=none,eth_type=0x806 -> pass: ...                #2 settled on br0:1: ...
 //! ```
 
+use super::overlap::Index;
 use crate::compile::Input;
 use crate::compile::ir::{Effect, FlowerEntry, FlowerProgram, Ingress, Settled};
 use crate::compile::verdict::Reason;
@@ -69,10 +70,13 @@ fn shadow(guard: &FlowerEntry) -> Reason {
 }
 
 fn take_out_covered(entries: &mut Vec<FlowerEntry>, gone: &mut Gone<'_>) {
-    let mut kept: Vec<FlowerEntry> = Vec::new();
+    let (mut kept, mut index) = (Vec::<FlowerEntry>::new(), Index::default());
     for entry in std::mem::take(entries) {
-        match kept.iter().find(|other| other.key.covers(&entry.key)) {
-            None => kept.push(entry),
+        match index.over(&entry.key).and_then(|over| kept.get(over)) {
+            None => {
+                index.add(&entry.key, kept.len());
+                kept.push(entry);
+            }
             Some(over) => note_covered(&entry, over, gone),
         }
     }
@@ -94,14 +98,17 @@ fn note_covered(entry: &FlowerEntry, over: &FlowerEntry, gone: &mut Gone<'_>) {
 }
 
 fn take_out_idle_guards(entries: &mut Vec<FlowerEntry>, gone: &mut Gone<'_>) {
-    let mut kept: Vec<FlowerEntry> = Vec::new();
+    let (mut kept, mut behind) = (Vec::<FlowerEntry>::new(), Index::default());
     for entry in std::mem::take(entries).into_iter().rev() {
-        let behind =
-            || kept.iter().any(|other| !other.is_guard() && other.key.overlaps(&entry.key));
         match &entry.effect {
-            Effect::Pass(reason) if !behind() => gone.note(&entry, reason.clone()),
-            _ => kept.push(entry),
+            Effect::Pass(reason) if behind.greatest(&entry.key).is_none() => {
+                gone.note(&entry, reason.clone());
+                continue;
+            }
+            Effect::Pass(_) => {}
+            Effect::Act(_) | Effect::Goto { .. } => behind.add(&entry.key, 0),
         }
+        kept.push(entry);
     }
     kept.reverse();
     *entries = kept;

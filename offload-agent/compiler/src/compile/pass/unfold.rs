@@ -191,6 +191,17 @@ impl Way {
         Way { chain, takes, trail, ..self.clone() }
     }
 
+    /// Whose return to OVS is barred in a chain that the way goes on in.
+    fn bound_behind(&self) -> Bound {
+        let state = self.state.told.get(Field::CtState);
+        let established = state.is_none_or(|state| state.mask & !state.value & ESTABLISHED == 0);
+        match self.arrival.bound {
+            Bound::Established if !established => Bound::Free,
+            Bound::Free => Bound::Free,
+            Bound::Established | Bound::All => Bound::All,
+        }
+    }
+
     fn by(&mut self, rules: &Rc<[RuleId]>) {
         if !rules.is_empty() {
             let before = Some(self.trail.clone()).filter(|trail| trail.last().is_some());
@@ -203,7 +214,7 @@ impl<'a> Unfold<'a> {
     fn chain(&mut self, way: Way, start: Start<'a>) {
         match start {
             Start::Node(id) => self.ask(way, id),
-            Start::Ct(ct) => ct.states.iter().for_each(|edge| self.edge(way.clone(), edge)),
+            Start::Ct(ct) => ct.states.iter().for_each(|edge| self.edge(way.clone(), edge, true)),
         }
     }
 
@@ -213,18 +224,20 @@ impl<'a> Unfold<'a> {
             return self.entry(way, Does::Ovs(Reason::TooMany(self.most)));
         }
         for edge in &node.edges {
-            self.edge(way.clone(), edge);
+            self.edge(way.clone(), edge, !node.forgets);
         }
     }
 
-    fn edge(&mut self, mut way: Way, edge: &'a Edge) {
+    fn edge(&mut self, mut way: Way, edge: &'a Edge, learns: bool) {
         let Some(asked) = self.on_this_port(&edge.takes) else { return };
         if both(&way.state.told, &asked).is_none() {
             return;
         }
         let Some(takes) = both(&way.takes, &asked) else { return };
         way.takes = takes;
-        way.state.learn(&asked);
+        if learns {
+            way.state.learn(&asked);
+        }
         self.follow(way, &edge.tail);
     }
 
@@ -263,7 +276,8 @@ impl<'a> Unfold<'a> {
 
     fn go_on(&mut self, way: Way, id: NodeId) {
         let Some(node) = self.graph.node(id) else { return };
-        let worth = self.input.capabilities.has_chains() && node.size >= WORTH_A_CHAIN;
+        let large = node.size >= WORTH_A_CHAIN || node.apart;
+        let worth = self.input.capabilities.has_chains() && large;
         if let Some(through) = way.recommits().filter(|_| worth) {
             let next = Way { steps: Vec::new(), ..way.clone() };
             let chain = self.next(next, id, &node.needs);
@@ -285,9 +299,7 @@ impl<'a> Unfold<'a> {
 
     /// The chain that asks this question.
     fn next(&mut self, mut way: Way, id: NodeId, needs: &Reads) -> usize {
-        if way.arrival.bound != Bound::Free {
-            way.arrival.bound = Bound::All;
-        }
+        way.arrival.bound = way.bound_behind();
         self.find(&way, (id.number(), false), needs, Start::Node(id))
     }
 

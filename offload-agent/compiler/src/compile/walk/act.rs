@@ -24,7 +24,7 @@ impl<'a> Explorer<'a> {
             Action::Resubmit(resubmit) => self.resubmit(walk, resubmit, table),
             Action::GotoTable(table) => {
                 walk.is_last();
-                self.look_up(walk, Lookup::plain(*table))
+                self.look_up(walk, Lookup { reports: true, ..Lookup::plain(*table) })
             }
             Action::Output(port) => output::to_port(self, walk, *port),
             Action::OutputReg { source, .. } => output::to_register(self, walk, *source),
@@ -55,7 +55,7 @@ impl<'a> Explorer<'a> {
             return Then::End(End::Ovs(Reason::Copies));
         }
         let overrides = resubmit.in_port.map(as_port).unwrap_or_default();
-        self.look_up(walk, Lookup { table, overrides })
+        self.look_up(walk, Lookup { overrides, ..Lookup::plain(table) })
     }
 
     /// Runs actions on a copy: afterwards everything is as before but what was sent. Where nothing comes afterwards the

@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 
 use super::explore::{Explorer, Lookup, Walk};
 use super::graph::{Edge, End, Tail};
+use super::sets::{Clause, Conjunction, about};
 use super::table::Candidate;
 use crate::compile::ir::{RuleId, both, overlaps};
 use crate::compile::verdict::Reason;
@@ -24,11 +25,11 @@ const MOST: usize = 4096;
 
 /// The conjunction's clauses: by dimension, the matches of its rules.
 #[derive(Default)]
-struct Clauses {
-    dimensions: BTreeMap<u8, Vec<Match>>,
-    wanted: u8,
-    rules: Vec<RuleId>,
-    unknown: Option<Reason>,
+pub(super) struct Clauses {
+    pub(super) dimensions: BTreeMap<u8, Vec<Match>>,
+    pub(super) wanted: u8,
+    pub(super) rules: Vec<RuleId>,
+    pub(super) unknown: Option<Reason>,
 }
 
 /// The edges that the clauses of one priority come to.
@@ -40,11 +41,11 @@ pub(super) fn edges<'a>(
 ) -> Vec<Edge> {
     let mut edges: Vec<Edge> = Vec::new();
     let mut before: Vec<(Match, &[Action])> = Vec::new();
-    for (id, clauses) in collect(clauses) {
-        if clauses.dimensions.len() < usize::from(clauses.wanted) {
+    for ((_, id), clauses) in collect(clauses, at) {
+        if !clauses.is_whole() {
             continue;
         }
-        let mut lookup = at.clone();
+        let mut lookup = Lookup { held: Vec::new(), ..at.clone() };
         lookup.overrides.push((Field::ConjId, id.into()));
         let does =
             explorer.candidates(walk, &lookup).first().map(|one| one.rule.actions.as_slice());
@@ -62,18 +63,46 @@ pub(super) fn edges<'a>(
     edges
 }
 
-fn collect(candidates: &[&Candidate<'_>]) -> BTreeMap<u32, Clauses> {
-    let mut by_id: BTreeMap<u32, Clauses> = BTreeMap::new();
+impl Clauses {
+    /// Whether there is a rule for each clause.
+    pub(super) fn is_whole(&self) -> bool {
+        self.dimensions.len() >= usize::from(self.wanted)
+    }
+
+    /// Puts in which of the clauses hold, where that was asked already.
+    fn settle(&mut self, of: Conjunction, at: &Lookup) {
+        let mut fails = false;
+        for (number, matches) in &mut self.dimensions {
+            let asked = about(matches);
+            let Some((_, held)) = at.held.iter().find(|(field, _)| Some(*field) == asked) else {
+                continue;
+            };
+            fails |= held.binary_search(&Clause { of, number: *number }).is_err();
+            *matches = vec![Match::any()];
+        }
+        if fails {
+            self.dimensions.clear();
+        }
+    }
+}
+
+/// The conjunctions that these rules are clauses of.
+pub(super) fn collect(
+    candidates: &[&Candidate<'_>],
+    at: &Lookup,
+) -> BTreeMap<Conjunction, Clauses> {
+    let mut by_id: BTreeMap<Conjunction, Clauses> = BTreeMap::new();
     for candidate in candidates {
         for action in &candidate.rule.actions {
             let Action::Conjunction { id, clause, n_clauses } = action else { continue };
-            let clauses = by_id.entry(*id).or_default();
+            let clauses = by_id.entry((candidate.rule.priority, *id)).or_default();
             clauses.wanted = *n_clauses;
             clauses.rules.push(candidate.id);
             clauses.dimensions.entry(*clause).or_default().push(candidate.rest.clone());
             clauses.unknown = clauses.unknown.take().or_else(|| candidate.unknown.clone());
         }
     }
+    by_id.iter_mut().for_each(|(of, clauses)| clauses.settle(*of, at));
     by_id
 }
 
@@ -87,7 +116,11 @@ fn end<'a>(
     match &clauses.unknown {
         Some(reason) => End::Ovs(reason.clone()),
         None if too_many => End::Ovs(Reason::Conjunction),
-        None => End::Node(explorer.join(walk, lookup)),
+        None => {
+            let mut walk = walk.fork();
+            clauses.dimensions.values().flatten().for_each(|takes| walk.told(takes));
+            End::Node(explorer.join(&walk, lookup))
+        }
     }
 }
 

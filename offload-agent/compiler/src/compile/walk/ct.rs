@@ -42,6 +42,10 @@ pub(super) fn track<'a>(explorer: &mut Explorer<'a>, walk: &mut Walk<'a>, ct: &'
             states.push(in_state(explorer, walk, &asked, table, TRACKED | state));
         }
     }
+    if let Some(doom) = explorer.take_doom(walk, table) {
+        walk.rules.extend(doom.rules.iter().copied());
+        return Then::End(End::Ovs(doom.reason.with_no_way_back()));
+    }
     let mut needs = Reads::default();
     states.iter().for_each(|edge| needs.merge(&explorer.graph.needs(&edge.tail)));
     let end = Recirculation { asked, states, needs, others_pass: !bound };
@@ -115,20 +119,27 @@ fn explored<'a>(
     let bound = next.state.translated || next.committed || asked.commit;
     next.state.tracked(&zone, state, asked.translates());
     next.state.translated = bound || asked.nat.is_some() && state & ESTABLISHED != 0;
+    next.exposed |= next.state.translated && !walk.state.translated;
     // Fragments stay in OVS, see `split`.
     next.state.learn(&Match::any().with_masked(Field::IpFrag, 0, 3));
+    let before = next.fork();
     let tail = explorer.start(next, Lookup::plain(table));
     let reads = explorer.graph.reads(&tail);
     let decides =
         NEW | ESTABLISHED | INVALID | TRACKED | if state & ESTABLISHED != 0 { REPLY } else { 0 };
     let takes = Match::any().with_masked(Field::CtState, state, decides);
-    (Edge { takes, tail }, reads)
+    let edge = Edge { takes, tail };
+    explorer.is_doomed(&before, std::slice::from_ref(&edge), 0);
+    (edge, reads)
 }
 
 /// What TC is asked for; `Err` for what it cannot do.
 fn asked(ct: &Ct) -> Result<CtAsked, Reason> {
     if ct.alg.is_some() {
         return Err(Reason::Action("ct with an application helper"));
+    }
+    if ct.nats().nth(1).is_some() {
+        return Err(Reason::Action("ct with several translations"));
     }
     if ct.nat().is_some_and(|nat| nat.persistent || nat.hash || nat.random) {
         return Err(Reason::Action("nat with a way to choose"));

@@ -3,9 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+use rustc_hash::FxHashMap;
+
 use super::conjunction;
+use super::doom::{Doom, Unwalked};
 use super::graph::{Edge, End, Graph, Micro, NodeId, Tail, apply};
 use super::reads::{Excerpt, Reads};
+use super::sets::{self, Held};
 use super::state::{Slot, State};
 use super::table::{Candidate, Table};
 use super::tie;
@@ -29,10 +33,13 @@ pub(in crate::compile) struct Explorer<'a> {
     known: BTreeMap<Place, Vec<Known>>,
     /// Whether an application helper may expect connections, so that a related one may be translated.
     pub(super) has_helpers: bool,
+    /// Why the walk behind a translation is broken off.
+    pub(super) doomed: Option<Doom>,
+    pub(super) unwalked: BTreeSet<Unwalked>,
 }
 
 /// The nodes that depend on the same bits, by what those are.
-type Known = (Reads, BTreeMap<Excerpt, NodeId>);
+type Known = (Reads, FxHashMap<u64, Vec<(Excerpt, NodeId)>>);
 
 /// A question apart from the state.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,6 +47,8 @@ struct Place {
     bridge: u16,
     table: TableId,
     overrides: Vec<(Field, u128)>,
+    held: Vec<Held>,
+    reports: bool,
     /// What is left to do in the callers, by the address of the actions: they live as long as the ruleset.
     frames: Vec<(usize, TableId)>,
     translated: bool,
@@ -54,7 +63,7 @@ pub(super) struct Walk<'a> {
     pub(super) bridge: u16,
     pub(super) state: State,
     pub(super) ops: Vec<Micro>,
-    rules: Vec<RuleId>,
+    pub(super) rules: Vec<RuleId>,
     frames: Vec<Frame<'a>>,
     tables: u16,
     depth: u16,
@@ -62,6 +71,8 @@ pub(super) struct Walk<'a> {
     pub(super) sent: bool,
     /// A connection has been committed, which OVS would do once more.
     pub(super) committed: bool,
+    /// It is translated, and nothing was asked since that translation leaves alone.
+    pub(super) exposed: bool,
     /// This is a copy, after which the packet is as it was before.
     pub(super) copies: bool,
 }
@@ -84,11 +95,15 @@ pub(super) enum Then {
 pub(super) struct Lookup {
     pub(super) table: TableId,
     pub(super) overrides: Vec<(Field, u128)>,
+    /// What was asked about conjunctions before anything else.
+    pub(super) held: Vec<Held>,
+    /// A controller may be told of a packet that no rule takes (`goto_table`, but not `resubmit`).
+    pub(super) reports: bool,
 }
 
 impl Lookup {
     pub(super) fn plain(table: TableId) -> Lookup {
-        Lookup { table, overrides: Vec::new() }
+        Lookup { table, overrides: Vec::new(), held: Vec::new(), reports: false }
     }
 }
 
@@ -105,6 +120,7 @@ impl<'a> Walk<'a> {
             depth: 0,
             sent: false,
             committed: false,
+            exposed: false,
             copies: false,
         }
     }
@@ -141,7 +157,7 @@ impl<'a> Walk<'a> {
     /// Whether there may be a tag behind the outer one.
     pub(super) fn has_inner_tag(&mut self) -> bool {
         let mut reads = Reads::default();
-        reads.slot(Slot::InnerTag, VLAN_PRESENT.into());
+        reads.test_at(&self.state, Slot::InnerTag, VLAN_PRESENT.into());
         self.ops.push(Micro::Read(reads));
         self.state.settled(Slot::InnerTag).value(VLAN_PRESENT.into()) != Some(0)
     }
@@ -209,6 +225,8 @@ impl<'a> Explorer<'a> {
             graph: Graph::default(),
             tables: tables.collect(),
             known: BTreeMap::new(),
+            doomed: None,
+            unwalked: BTreeSet::new(),
             has_helpers: in_rules.any(has_helper) || in_groups.any(has_helper),
         }
     }
@@ -271,26 +289,42 @@ impl<'a> Explorer<'a> {
 
     /// Looks a packet up in a table: where one rule certainly takes it, the walk goes on there.
     pub(super) fn look_up(&mut self, walk: &mut Walk<'a>, at: Lookup) -> Then {
+        if let Some(end) = self.broken_off() {
+            return Then::End(end);
+        }
         walk.tables += 1;
         if walk.tables > MAX_TABLES || walk.depth > MAX_DEPTH || self.graph.len() > MAX_NODES {
             return Then::End(End::Ovs(Reason::TooDeep));
         }
         let Some(table) = self.tables.get(&(walk.bridge, at.table)).cloned() else {
-            return missed(walk, at.table);
+            return missed(walk, &at);
         };
+        let place = place(walk, &at);
+        if let Some(node) = self.asked_before(walk, &place) {
+            return Then::End(End::Node(node));
+        }
         let mut reads = Reads::default();
         let found = table.candidates(&walk.state, &at.overrides, &mut reads);
         match found.as_slice() {
             [] => {
                 walk.ops.push(Micro::Read(reads));
-                missed(walk, at.table)
+                missed(walk, &at)
             }
             [one] if one.is_certain() => {
                 walk.ops.push(Micro::Read(reads));
                 enter(walk, one, at.table)
             }
-            _ => Then::End(End::Node(self.ask(walk, at, reads, found))),
+            _ => Then::End(self.ask(walk, at, place, reads, found)),
         }
+    }
+
+    /// The node for the same question about a packet of which the same is known, as far as that counts.
+    fn asked_before(&self, walk: &Walk<'a>, place: &Place) -> Option<NodeId> {
+        self.known.get(place)?.iter().find_map(|(reads, nodes)| {
+            let alike = nodes.get(&reads.fingerprint(&walk.state))?;
+            let excerpt = reads.of(&walk.state);
+            alike.iter().find(|(known, _)| *known == excerpt).map(|(_, node)| *node)
+        })
     }
 
     /// The node for a question that the state does not answer.
@@ -298,25 +332,43 @@ impl<'a> Explorer<'a> {
         &mut self,
         walk: &Walk<'a>,
         at: Lookup,
+        place: Place,
         reads: Reads,
         found: Vec<Candidate<'a>>,
-    ) -> NodeId {
-        let place = place(walk, &at);
-        let known = self.known.get(&place).into_iter().flatten();
-        let again = known.filter_map(|(reads, nodes)| nodes.get(&reads.of(&walk.state))).next();
-        if let Some(node) = again {
-            return *node;
+    ) -> End {
+        let first = sets::edges(self, walk, &at, &reads, &found);
+        let forgets = first.is_some();
+        let edges = first.unwrap_or_else(|| self.edges(walk, &at, found));
+        if let Some(end) = self.broken_off() {
+            return end;
         }
-        let edges = self.edges(walk, &at, found);
         let node = self.graph.add(edges, reads);
+        if forgets {
+            self.graph.set_forgets(node);
+        }
         let reads = self.graph.reads_of(node).widened();
-        let excerpt = reads.of(&walk.state);
+        let (print, entry) = (reads.fingerprint(&walk.state), (reads.of(&walk.state), node));
         let known = self.known.entry(place).or_default();
         match known.iter_mut().find(|(other, _)| *other == reads) {
-            Some((_, nodes)) => drop(nodes.insert(excerpt, node)),
-            None => known.push((reads, BTreeMap::from([(excerpt, node)]))),
+            Some((_, nodes)) => nodes.entry(print).or_default().push(entry),
+            None => known.push((reads, FxHashMap::from_iter([(print, vec![entry])]))),
         }
-        node
+        End::Node(node)
+    }
+
+    /// The node for the same question where more is known of conjunctions.
+    pub(super) fn ask_again(
+        &mut self,
+        walk: &Walk<'a>,
+        at: Lookup,
+        reads: &Reads,
+        found: &[Candidate<'a>],
+    ) -> End {
+        let place = place(walk, &at);
+        match self.asked_before(walk, &place) {
+            Some(node) => End::Node(node),
+            None => self.ask(walk, at, place, reads.clone(), found.to_vec()),
+        }
     }
 
     /// One priority after the other: first what OpenFlow leaves open, then the rules, then the conjunctions.
@@ -329,23 +381,34 @@ impl<'a> Explorer<'a> {
             let (level, lower) = rest.split_at(rest.partition_point(same));
             let (clauses, rules): (Vec<_>, Vec<_>) =
                 level.iter().partition(|candidate| candidate.is_clause());
+            let fresh = edges.len();
             edges.extend(tie::guards(&rules));
             for rule in rules {
                 edges.push(self.edge(walk, at, rule));
+                if self.is_doomed(walk, &edges, fresh) {
+                    return edges;
+                }
             }
             if !clauses.is_empty() {
                 edges.extend(conjunction::edges(self, walk, at, &clauses));
+                if self.is_doomed(walk, &edges, fresh) {
+                    return edges;
+                }
             }
             rest = lower;
+            if edges.last().is_some_and(|last| last.takes == Match::any()) {
+                return edges;
+            }
         }
         if !certain {
-            let mut miss = walk.fork();
-            let then = missed(&mut miss, at.table);
+            let miss = walk.fork();
+            let then = missed(&miss, at);
             let tail = match then {
                 Then::Go => self.run(miss),
                 Then::End(end) => miss.end(end),
             };
             edges.push(Edge { takes: Match::any(), tail });
+            self.is_doomed(walk, &edges, edges.len() - 1);
         }
         edges
     }
@@ -354,6 +417,7 @@ impl<'a> Explorer<'a> {
         let takes = rule.rest.clone();
         let mut walk = walk.fork();
         walk.state.learn(&takes);
+        walk.told(&takes);
         if let Some(reason) = &rule.unknown {
             walk.rules.push(rule.id);
             return Edge { takes, tail: walk.end(End::Ovs(reason.clone())) };
@@ -387,8 +451,9 @@ fn has_helper(action: &Action) -> bool {
 }
 
 /// No rule takes the packet. In a subroutine nothing happens; elsewhere what happens depends on the controller.
-fn missed(walk: &mut Walk<'_>, table: TableId) -> Then {
-    if walk.frames.is_empty() { Then::End(End::Ovs(Reason::Missed(table))) } else { Then::Go }
+fn missed(walk: &Walk<'_>, at: &Lookup) -> Then {
+    let reports = walk.frames.is_empty() || at.reports;
+    if reports { Then::End(End::Ovs(Reason::Missed(at.table))) } else { Then::Go }
 }
 
 fn enter<'a>(walk: &mut Walk<'a>, rule: &Candidate<'a>, table: TableId) -> Then {
@@ -406,6 +471,8 @@ fn place(walk: &Walk<'_>, at: &Lookup) -> Place {
         bridge: walk.bridge,
         table: at.table,
         overrides: at.overrides.clone(),
+        held: at.held.clone(),
+        reports: at.reports,
         frames: frames.collect(),
         translated: walk.state.translated,
         // What may have been translated must not come back to OVS in any case.

@@ -37,6 +37,10 @@ pub(in crate::compile) struct Node {
     pub(in crate::compile) size: usize,
     /// How many tails lead here.
     pub(in crate::compile) callers: usize,
+    /// It is worth a chain of its own, however small it is.
+    pub(in crate::compile) apart: bool,
+    /// What was answered is taken as not known behind it, so that different answers go on as one.
+    pub(in crate::compile) forgets: bool,
 }
 
 /// One way on.
@@ -140,7 +144,9 @@ impl Graph {
     }
 
     pub(super) fn add(&mut self, edges: Vec<Edge>, reads: Reads) -> NodeId {
-        let mut node = Node { edges, reads, needs: Reads::default(), size: 0, callers: 0 };
+        let needs = Reads::default();
+        let mut node =
+            Node { edges, reads, needs, size: 0, callers: 0, apart: false, forgets: false };
         for edge in &node.edges {
             let mut reads = self.reads(&edge.tail);
             reads.before_match(&edge.takes);
@@ -158,6 +164,20 @@ impl Graph {
         }
         self.nodes.push(node);
         NodeId(self.nodes.len() - 1)
+    }
+
+    /// Has a node's answers forgotten. All that is asked behind it has to be among what it depends on.
+    pub(super) fn set_forgets(&mut self, id: NodeId) {
+        if let Some(node) = self.nodes.get_mut(id.0) {
+            node.forgets = true;
+        }
+    }
+
+    /// Has a node written out once, for all who lead there.
+    pub(super) fn set_apart(&mut self, id: NodeId) {
+        if let Some(node) = self.nodes.get_mut(id.0) {
+            node.apart = true;
+        }
     }
 
     fn size(&self, tail: &Tail) -> usize {

@@ -14,6 +14,7 @@
 mod act;
 mod conjunction;
 mod ct;
+mod doom;
 mod explore;
 pub(super) mod graph;
 mod group;
@@ -22,11 +23,13 @@ mod normal;
 mod output;
 mod question;
 pub(super) mod reads;
+mod sets;
 pub(super) mod state;
 mod table;
 mod tie;
 mod tunnel;
 pub(super) mod value;
 
+pub(super) use doom::Unwalked;
 pub(super) use explore::Explorer;
 pub(super) use output::problem as port_problem;

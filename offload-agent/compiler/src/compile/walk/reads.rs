@@ -1,6 +1,9 @@
 //! Which bits of a state something depends on: what makes two states one for what follows.
 
 use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
+
+use rustc_hash::FxHasher;
 
 use super::state::{Slot, State, is_ct, is_translated, narrow};
 use super::value::Bits;
@@ -40,8 +43,13 @@ impl Reads {
 
     /// A test of a field: the place, and what is known of the bits of the packet it stands for.
     pub(super) fn test(&mut self, state: &State, field: Field, mask: u128) {
-        self.field(field, mask);
-        state.field(field).masked(mask).sources(|source, bits| self.told(source, bits));
+        self.test_at(state, Slot::Field(field), mask);
+    }
+
+    /// The same of any place.
+    pub(super) fn test_at(&mut self, state: &State, slot: Slot, mask: u128) {
+        self.slot(slot, mask);
+        state.peek(slot, |bits| bits.sources(mask, |source, there| self.told(source, there)));
     }
 
     pub(super) fn part(&mut self, part: Subfield) {
@@ -155,14 +163,26 @@ impl Reads {
         Excerpt { slots, told: Vec::new() }
     }
 
+    /// Tells what states hold in these bits apart, mostly.
+    pub(super) fn fingerprint(&self, state: &State) -> u64 {
+        let mut hasher = FxHasher::default();
+        for (slot, mask) in &self.slots {
+            state.peek(*slot, |bits| bits.hash_masked(*mask, &mut hasher));
+        }
+        self.told.iter().for_each(|told| told_of(told, state).hash(&mut hasher));
+        hasher.finish()
+    }
+
     /// What a state holds in these bits.
     pub(in crate::compile) fn of(&self, state: &State) -> Excerpt {
         let slots = self.slots.iter().map(|(slot, mask)| state.get(*slot).masked(*mask)).collect();
-        let none = Masked { value: 0, mask: 0 };
-        let told = |(field, mask): (&Field, &u128)| {
-            let told = state.told.get(*field).unwrap_or(none);
-            Masked::new(told.value, told.mask & mask)
-        };
-        Excerpt { slots, told: self.told.iter().map(told).collect() }
+        let told = self.told.iter().map(|told| told_of(told, state));
+        Excerpt { slots, told: told.collect() }
     }
+}
+
+/// What is known of some bits of a field.
+fn told_of((field, mask): (&Field, &u128), state: &State) -> Masked {
+    let told = state.told.get(*field).unwrap_or(Masked { value: 0, mask: 0 });
+    Masked::new(told.value, told.mask & mask)
 }

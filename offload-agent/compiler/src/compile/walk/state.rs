@@ -54,6 +54,14 @@ impl State {
         self.slots.get(&slot).cloned().unwrap_or_else(|| self.initial(slot))
     }
 
+    /// Looks at what a place holds.
+    pub(super) fn peek<T>(&self, slot: Slot, look: impl FnOnce(&Bits) -> T) -> T {
+        match self.slots.get(&slot) {
+            Some(bits) => look(bits),
+            None => look(&self.initial(slot)),
+        }
+    }
+
     pub(in crate::compile) fn field(&self, field: Field) -> Bits {
         self.get(Slot::Field(field))
     }

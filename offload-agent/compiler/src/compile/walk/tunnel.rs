@@ -1,7 +1,8 @@
 //! Outputs through a tunnel.
 //!
-//! The outer header has the ECN bits of an IP packet, "congested" as "capable" (`tnl_port_send` in `ofproto/tunnel.c`). A
-//! filter writes one header, so where nothing is known of these bits the packet is asked.
+//! The outer header has the ECN bits of an IP packet, "congested" as "capable" (`tnl_port_send` in `ofproto/tunnel.c`). The
+//! kernel sees to that itself. A card may write one header for a filter, so where nothing is known of these bits the packet is
+//! asked.
 //!
 //! ```text
 //! output:20 (a tunnel)      ip,nw_ecn=0     -> encap:20
@@ -36,6 +37,9 @@ pub(super) fn encapsulate<'a>(
     to: PortRef,
 ) -> Then {
     let fields = fields(explorer, walk);
+    if explorer.input.capabilities.copies_ecn() {
+        return done_sending(walk, Micro::Encap(to, fields, 0));
+    }
     let families: &[u128] = match exact(walk, Field::EthType) {
         Some(IPV4 | IPV6) => &[],
         Some(_) => return done_sending(walk, Micro::Encap(to, fields, 0)),

@@ -3,6 +3,10 @@
 //! `load:5->reg0` makes `reg0` a constant; `move:nw_dst->reg0` makes it an alias of the destination address. A match on a
 //! constant is decided while compiling, a match on an alias becomes a match on what it stands for.
 
+use std::hash::{Hash, Hasher};
+
+use smallvec::{SmallVec, smallvec};
+
 use crate::openflow::{Field, Masked, low_bits};
 
 /// Some bits that are those of a field as the packet carries it.
@@ -40,8 +44,11 @@ impl Link {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::compile) struct Bits {
     known: Masked,
-    links: Vec<Link>,
+    links: Links,
 }
+
+/// Most fields are those of the packet as it came, which is one link.
+type Links = SmallVec<[Link; 1]>;
 
 /// What a match on some bits comes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,19 +64,19 @@ pub(super) enum Test {
 impl Bits {
     /// A constant.
     pub(in crate::compile) fn constant(value: u128) -> Bits {
-        Bits { known: Masked { value, mask: u128::MAX }, links: Vec::new() }
+        Bits { known: Masked { value, mask: u128::MAX }, links: Links::new() }
     }
 
     /// The field as the packet carries it.
     pub(super) fn link(field: Field) -> Bits {
         let link = Link { at: 0, n_bits: field.bits(), field, from: 0 };
         let above = !low_bits(field.bits());
-        Bits { known: Masked { value: 0, mask: above }, links: vec![link] }
+        Bits { known: Masked { value: 0, mask: above }, links: smallvec![link] }
     }
 
     /// Nothing is known.
     pub(super) fn unknown() -> Bits {
-        Bits { known: Masked { value: 0, mask: 0 }, links: Vec::new() }
+        Bits { known: Masked { value: 0, mask: 0 }, links: Links::new() }
     }
 
     /// Some bits, right-justified, with zeros above.
@@ -89,7 +96,7 @@ impl Bits {
         self.known.value = self.known.value & !window | (bits.known.value << at) & window;
         self.known.mask = self.known.mask & !window | (bits.known.mask << at) & window;
         let above = at + n_bits;
-        let mut links: Vec<Link> = Vec::new();
+        let mut links = Links::new();
         for link in &self.links {
             links.extend(link.cut(0, at));
             links.extend(link.cut(above, 128_u16.saturating_sub(above)));
@@ -116,14 +123,27 @@ impl Bits {
         Bits { known, links }
     }
 
+    /// Tells [`Bits::masked`] apart, mostly, without making it.
+    pub(super) fn hash_masked(&self, mask: u128, to: &mut impl Hasher) {
+        Masked::new(self.known.value, self.known.mask & mask).hash(to);
+        for link in &self.links {
+            let window = link.mask() & mask;
+            if window != 0 {
+                (link.field, window, link.from.wrapping_sub(link.at)).hash(to);
+            }
+        }
+    }
+
     /// Bits of a field that has changed under its aliases are not known any more.
     pub(super) fn forget(&mut self, field: impl Fn(Field) -> bool) {
         self.links.retain(|link| !field(link.field));
     }
 
-    /// Tells the bits of the packet that these stand for.
-    pub(super) fn sources(&self, mut tell: impl FnMut(Field, u128)) {
-        self.links.iter().for_each(|link| tell(link.field, low_bits(link.n_bits) << link.from));
+    /// Tells the bits of the packet that those of a mask stand for.
+    pub(super) fn sources(&self, mask: u128, mut tell: impl FnMut(Field, u128)) {
+        for link in &self.links {
+            tell(link.field, (link.mask() & mask) >> link.at << link.from);
+        }
     }
 
     /// The value, where all bits of a mask are known.
@@ -163,12 +183,12 @@ impl Bits {
 }
 
 /// The pieces of a link that lie outside a mask.
-fn outside(link: Link, mask: u128) -> Vec<Link> {
+fn outside(link: Link, mask: u128) -> Links {
     let free = link.mask() & !mask;
     if free == link.mask() {
-        return vec![link];
+        return smallvec![link];
     }
-    let mut pieces: Vec<Link> = Vec::new();
+    let mut pieces = Links::new();
     let bits = (link.at..link.at + link.n_bits).filter(|bit| free >> bit & 1 == 1);
     for bit in bits {
         match pieces.last_mut().filter(|last| last.at + last.n_bits == bit) {

@@ -68,7 +68,10 @@ impl Filters<'_> {
         if passing.tunnel.is_some() || through != passing.set.is_some() {
             return SPOILED;
         }
-        let tunnel = passing.set.clone();
+        let mut tunnel = passing.set.clone();
+        if let Some(header) = tunnel.as_mut().filter(|_| self.encap_ecn) {
+            header.tos = with_ecn(header.tos, passing);
+        }
         passing.effects.deliveries.push(Delivery { to, frame: passing.frame.clone(), tunnel });
         match mirred.mode {
             MirredMode::Redirect => Next::End(End::Done),
@@ -146,6 +149,21 @@ fn tunnel(key: &TunnelKey, passing: &mut Passing<'_>) -> Next {
             Next::Action
         }
     }
+}
+
+/// `ip_tunnel_ecn_encap`: the bits of the packet, "congested" as "capable". The kernel finds the same ones whoever sends the packet into the tunnel,
+/// OVS or a filter; here it finds those that OVS speaks of, and that are none where it did not see the IP header behind two tags.
+fn with_ecn(tos: u8, passing: &Passing<'_>) -> u8 {
+    const ECN: u8 = 3;
+    const CAPABLE: u8 = 2;
+    const MOST_TAGS: usize = 1;
+    let seen = layers(&passing.arrived.frame).is_some_and(|layers| layers.tags <= MOST_TAGS);
+    let found = layers(&passing.frame).filter(|_| seen);
+    let outer = match found.map_or(0, |layers| layers.tos(&passing.frame) & ECN) {
+        ECN => CAPABLE,
+        ecn => ecn,
+    };
+    tos & !ECN | outer
 }
 
 fn header(set: &TunnelSet) -> TunnelHeader {

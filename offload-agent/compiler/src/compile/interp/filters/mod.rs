@@ -12,13 +12,15 @@ use tc_filter::{Attach, ChainId, CtZone, Filter, FilterId, HwPolicy, IfIndex};
 use super::{
     Connection, Conntrack, Dissected, Effects, Egress, Fate, Frame, Packet, Parser, TunnelHeader,
 };
+#[cfg(doc)]
+use crate::capabilities::Capabilities;
 use crate::compile::ir::Ingress;
 use crate::plan::Plan;
 use crate::ports::{Port, PortKind, PortMap};
 use act::End;
 
-/// More jumps than this are a circle.
-const MAX_JUMPS: usize = 64;
+/// The kernel drops a packet that jumps more often (`max_reclassify_loop`).
+const MAX_JUMPS: usize = 16;
 
 /// Everything that decides what filters do with a packet, but the packet.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +31,8 @@ pub struct Filters<'a> {
     pub ports: &'a PortMap,
     /// What connection tracking answers.
     pub conntrack: &'a Conntrack,
+    /// Whether an outer header gets the packet's own ECN bits, see [`Capabilities::copies_ecn`].
+    pub encap_ecn: bool,
 }
 
 /// A packet's way through the filters.
@@ -103,12 +107,13 @@ impl Filters<'_> {
         hits: &mut Vec<FilterId>,
     ) -> Fate {
         let (mut chain, mut parser) = (ChainId::ZERO, parser);
-        for _ in 0..MAX_JUMPS {
+        let mut jumps = 0;
+        while jumps <= MAX_JUMPS {
             match self.chain((hook, chain), passing, parser, hits) {
                 End::Done => return Fate::Delivered(std::mem::take(&mut passing.effects).sorted()),
                 End::Pass => return passing.pass(),
                 End::Spoiled => return Fate::Spoiled,
-                End::Goto(next) => chain = next,
+                End::Goto(next) => (chain, jumps) = (next, jumps + 1),
                 // What the card does not take, the kernel sees in the same chain.
                 End::Miss if parser == Parser::Card => parser = Parser::Kernel,
                 // A miss in another chain than the first is no way back to OVS's beginning.

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use super::super::overlap::Index;
 use super::{Here, split};
 use crate::capabilities::Capabilities;
 use crate::compile::ir::{
@@ -96,17 +97,17 @@ impl Split<'_> {
 
 /// Keys of few fields so far: what they cover is not worth a chain.
 #[derive(Default)]
-struct Wide(Vec<Key>);
+struct Wide(Index);
 
 impl Wide {
     fn note(&mut self, key: &Key) {
-        if key.fields().count() <= FEW_FIELDS {
-            self.0.push(key.clone());
+        if key.fields().len() <= FEW_FIELDS {
+            self.0.add(key, 0);
         }
     }
 
-    fn covers(&self, key: &Key) -> bool {
-        self.0.iter().any(|wide| wide.covers(key))
+    fn covers(&mut self, key: &Key) -> bool {
+        self.0.over(key).is_some()
     }
 }
 
