@@ -294,6 +294,19 @@ static bool flow_is_fragment(const struct sk_buff *skb,
 	return h->l3_proto == htons(ETH_P_IP) && ip_is_fragment(iph);
 }
 
+/* Nothing is found above the IP header of a later fragment, but the header
+ * itself has a checksum like any other.
+ */
+static bool flow_has_whole_ipv4(const struct sk_buff *skb,
+				const struct flow_headers *h)
+{
+	const struct iphdr *iph = (const void *)skb->data + h->l3;
+	int left = (int)skb_headlen(skb) - h->l3;
+
+	return h->l3_proto == htons(ETH_P_IP) && left >= (int)sizeof(*iph) &&
+	       iph->ihl >= 5 && left >= iph->ihl * 4;
+}
+
 void flow_csum_fix(struct sk_buff *skb, u32 flags)
 {
 	struct flow_headers h = flow_headers_of(skb);
@@ -302,8 +315,8 @@ void flow_csum_fix(struct sk_buff *skb, u32 flags)
 		return;
 	if (h.l4 >= 0 && !flow_is_fragment(skb, &h))
 		flow_csum_l4(skb, &h, flags);
-	if (h.l3_proto == htons(ETH_P_IP) && h.l4 >= 0 &&
-	    flags & TCA_CSUM_UPDATE_FLAG_IPV4HDR)
+	if (flags & TCA_CSUM_UPDATE_FLAG_IPV4HDR &&
+	    flow_has_whole_ipv4(skb, &h))
 		ip_send_check((struct iphdr *)(skb->data + h.l3));
 }
 
