@@ -47,9 +47,12 @@ impl<'a> Explorer<'a> {
         self.doomed.as_ref().map(|doom| End::Ovs(doom.reason.with_no_way_back()))
     }
 
-    /// Where the translation begins, everything behind it stays in OVS.
+    /// Where the translation begins, everything behind it stays in OVS. What was translated before is broken off further up.
     pub(super) fn take_doom(&mut self, walk: &Walk<'a>, table: TableId) -> Option<Doom> {
-        let doom = self.doomed.take().filter(|_| !walk.state.translated)?;
+        if walk.state.translated {
+            return None;
+        }
+        let doom = self.doomed.take()?;
         let reason = doom.reason.with_no_way_back();
         self.unwalked.insert(Unwalked { bridge: walk.bridge, table, reason });
         Some(doom)
