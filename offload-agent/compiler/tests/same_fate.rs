@@ -419,3 +419,66 @@ fn tunnels_that_may_get_each_others_packets_have_no_filters() {
     assert!(filters(&[(20, "5"), (21, "6")]) > 0);
     assert_eq!(filters(&[(20, "flow"), (21, "5")]), 0);
 }
+
+/// Tables see no ports in a fragment, whatever was written there; registers see those of a first fragment.
+#[test]
+fn ports_of_a_first_fragment_are_seen_by_actions_and_not_by_tables() {
+    let (ports, packets) = (ports(), packets());
+    for (kind, does, takes) in [
+        ("tcp", "mod_tp_dst:80,resubmit(,1)", "tcp,tp_dst=80"),
+        ("tcp", "mod_tp_dst:0,resubmit(,1)", "tcp,tp_dst=0"),
+        ("tcp", "mod_tp_dst:80,resubmit(,1)", "tcp,tp_dst=0"),
+        ("tcp", "load:1000->NXM_OF_TCP_SRC[],goto_table:1", "tcp,tp_src=0/0xff00"),
+        (
+            "tcp",
+            "load:80->NXM_NX_REG0[0..15],move:NXM_NX_REG0[0..15]->NXM_OF_TCP_DST[],resubmit(,1)",
+            "tcp,tp_dst=80",
+        ),
+        (
+            "tcp",
+            "load:80->NXM_NX_REG0[0..15],push:NXM_NX_REG0[0..15],pop:NXM_OF_TCP_DST[],resubmit(,1)",
+            "tcp,tp_dst=80",
+        ),
+        ("tcp", "move:NXM_OF_TCP_DST[]->NXM_NX_REG0[0..15],resubmit(,1)", "reg0=80"),
+        ("tcp", "move:NXM_OF_TCP_DST[]->NXM_NX_REG0[0..15],resubmit(,1)", "reg0=0"),
+        ("tcp", "push:NXM_OF_TCP_DST[],pop:NXM_NX_REG0[0..15],resubmit(,1)", "reg0=80"),
+        ("udp", "move:NXM_OF_UDP_DST[]->NXM_NX_REG0[0..15],resubmit(,1)", "reg0=80"),
+        ("tcp", "move:NXM_OF_TCP_DST[]->NXM_OF_TCP_SRC[],resubmit(,1)", "tcp,tp_src=80"),
+        ("icmp", "move:NXM_OF_ICMP_TYPE[]->NXM_NX_REG0[0..7],resubmit(,1)", "reg0=8"),
+    ] {
+        for (first, second) in
+            [("drop", "output:2"), ("output:2", "drop"), ("output:2", "output:3")]
+        {
+            let rules = [
+                format!("{kind} actions={does}"),
+                format!("table=1,priority=2,{takes} actions={first}"),
+                format!("table=1,priority=1 actions={second}"),
+            ];
+            check(
+                &ruleset(rules.map(|text| rule(&text))),
+                &ports,
+                &Capabilities::nicsim(),
+                &packets,
+            );
+        }
+    }
+}
+
+/// Two ways that come to one long table, one of them without fragments, do not share what is behind it.
+#[test]
+fn a_way_without_fragments_shares_no_chain_with_one_that_has_some() {
+    let ways = [
+        "priority=9,tcp,nw_frag=no,dl_vlan=5 actions=strip_vlan,resubmit(,1)",
+        "priority=8,tcp,dl_vlan=6 actions=strip_vlan,resubmit(,1)",
+        "table=2,priority=2,reg0=80 actions=drop",
+        "table=2,priority=1 actions=output:2",
+        "table=2,priority=3,reg0=81 actions=output:3",
+    ];
+    let others =
+        (1..40).map(|n| format!("table=1,priority=9,tcp,nw_dst=10.0.1.{n} actions=output:3"));
+    let moves =
+        "table=1,priority=1,tcp actions=move:NXM_OF_TCP_DST[]->NXM_NX_REG0[0..15],resubmit(,2)";
+    let rules = ways.map(str::to_owned).into_iter().chain(others).chain([moves.to_owned()]);
+    let rules: Vec<Rule> = rules.map(|text| rule(&text)).collect();
+    check(&ruleset(rules), &ports(), &Capabilities::nicsim(), &packets());
+}

@@ -118,6 +118,8 @@ pub enum Reason {
     ProtocolEdit,
     /// Fragments whose addresses or ports would be written.
     FragmentEdit,
+    /// Fragments of which a table would be asked for a port that was written, or copied elsewhere.
+    FragmentPorts,
     /// An IP header that would be written behind two tags.
     EditBehindTags,
     /// The filter at the end of a chain: what is not established, and what matches nothing.
@@ -203,6 +205,7 @@ impl Reason {
             Reason::NotTracked => "not_tracked",
             Reason::ProtocolEdit => "protocol_edit",
             Reason::FragmentEdit => "fragment_edit",
+            Reason::FragmentPorts => "fragment_ports",
             Reason::EditBehindTags => "edit_behind_tags",
             Reason::CatchAll => "catch_all",
             Reason::Budget => "budget",
@@ -241,6 +244,7 @@ impl Reason {
                 | Reason::NotTracked
                 | Reason::ProtocolEdit
                 | Reason::FragmentEdit
+                | Reason::FragmentPorts
                 | Reason::CatchAll
                 | Reason::Learning
                 | Reason::Flood
@@ -316,6 +320,7 @@ impl fmt::Display for Reason {
             Reason::NotTracked => f.write_str("only whole packets of TCP and UDP are tracked in hardware"),
             Reason::ProtocolEdit => f.write_str("the IP header is written for TCP, UDP and ICMP only, whose checksums TC knows"),
             Reason::FragmentEdit => f.write_str("addresses and ports of fragments are not written, since no checksum covers a part"),
+            Reason::FragmentPorts => f.write_str("OVS's tables see no ports in a fragment, whatever was written or copied"),
             Reason::EditBehindTags => f.write_str("TC does not find the IP header behind two VLAN tags to write to it"),
             Reason::CatchAll => f.write_str("OVS sets up new connections"),
             Reason::Budget => f.write_str("the card has no more tables"),

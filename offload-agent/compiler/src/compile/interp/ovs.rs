@@ -14,8 +14,36 @@ const SNAP: [u8; 6] = [0xaa, 0xaa, 3, 0, 0, 0];
 /// The fields that OVS sees; what is not here is 0.
 pub type View = BTreeMap<Field, u128>;
 
-/// Parses a frame, looking through so many tags.
+/// The ports of every protocol, and what stands in their place for ICMP (`tp_src` and `tp_dst` in `struct flow`).
+const PORTS: [Field; 10] = [
+    Field::TcpSrc,
+    Field::TcpDst,
+    Field::UdpSrc,
+    Field::UdpDst,
+    Field::SctpSrc,
+    Field::SctpDst,
+    Field::IcmpType,
+    Field::IcmpCode,
+    Field::Icmpv6Type,
+    Field::Icmpv6Code,
+];
+
+/// What a table sees of a frame, looking through so many tags.
 pub fn view(frame: &Frame, vlan_limit: u8) -> View {
+    let mut seen = parse(frame, vlan_limit);
+    if seen.get(&Field::IpFrag).is_some_and(|frag| *frag != 0) {
+        seen.retain(|field, _| !is_port(*field));
+    }
+    seen
+}
+
+/// Whether the default mode hides a field of a fragment from the tables (`rule_dpif_lookup_from_table`).
+pub(super) fn is_port(field: Field) -> bool {
+    PORTS.contains(&field)
+}
+
+/// Parses a frame, looking through so many tags. A first fragment has its ports, for actions read and write them.
+pub(super) fn parse(frame: &Frame, vlan_limit: u8) -> View {
     let mut parser = Parser { frame, at: 12, view: View::new() };
     parser.set(Field::EthDst, frame.number::<6>(0));
     parser.set(Field::EthSrc, frame.number::<6>(6));
@@ -92,7 +120,7 @@ impl Parser<'_> {
         let proto = self.frame.number::<1>(self.at + 9)?;
         self.above_ethernet(tos, ttl, proto, later, more);
         self.at += header;
-        self.layer_4(proto, later, later || more)
+        self.layer_4(proto, later)
     }
 
     fn ipv6(&mut self) -> Option<()> {
@@ -128,7 +156,7 @@ impl Parser<'_> {
             proto = next;
         }
         self.above_ethernet(tos, ttl, proto, later, fragment);
-        self.layer_4(proto, later, fragment)
+        self.layer_4(proto, later)
     }
 
     fn above_ethernet(
@@ -147,8 +175,7 @@ impl Parser<'_> {
         self.set(Field::IpFrag, Some(frag));
     }
 
-    /// In the default mode a first fragment has no ports, but it has its TCP flags.
-    fn layer_4(&mut self, proto: u128, later: bool, fragment: bool) -> Option<()> {
+    fn layer_4(&mut self, proto: u128, later: bool) -> Option<()> {
         if later {
             return None;
         }
@@ -156,8 +183,8 @@ impl Parser<'_> {
             6 => (Field::TcpSrc, Field::TcpDst, 20),
             17 => (Field::UdpSrc, Field::UdpDst, 8),
             132 => (Field::SctpSrc, Field::SctpDst, 12),
-            1 => return self.icmp(Field::IcmpType, Field::IcmpCode, fragment),
-            58 => return self.icmp(Field::Icmpv6Type, Field::Icmpv6Code, fragment),
+            1 => return self.icmp(Field::IcmpType, Field::IcmpCode),
+            58 => return self.icmp(Field::Icmpv6Type, Field::Icmpv6Code),
             _ => return None,
         };
         if self.frame.left(self.at) < header {
@@ -167,15 +194,13 @@ impl Parser<'_> {
             let flags = self.frame.word(self.at + 12).map(|word| u128::from(word & 0x0fff));
             self.set(Field::TcpFlags, flags);
         }
-        if !fragment {
-            self.set(source, self.frame.number::<2>(self.at));
-            self.set(destination, self.frame.number::<2>(self.at + 2));
-        }
+        self.set(source, self.frame.number::<2>(self.at));
+        self.set(destination, self.frame.number::<2>(self.at + 2));
         Some(())
     }
 
-    fn icmp(&mut self, kind: Field, code: Field, fragment: bool) -> Option<()> {
-        if fragment || self.frame.left(self.at) < 8 {
+    fn icmp(&mut self, kind: Field, code: Field) -> Option<()> {
+        if self.frame.left(self.at) < 8 {
             return None;
         }
         self.set(kind, self.frame.number::<1>(self.at));

@@ -19,6 +19,7 @@ use crate::compile::ir::{
     RuleId, Step, Trail, both,
 };
 use crate::compile::verdict::Reason;
+use crate::compile::walk::fragment::{FRAGMENT, mistaken, moves_ports};
 use crate::compile::walk::graph::{
     Edge, End, Graph, Micro, NodeId, Recirculation, Tail, apply, is_of_the_pipeline,
 };
@@ -168,6 +169,8 @@ struct Way {
     arrival: Arrival,
     /// The zone it was tracked in last, if it came out translated as its connection there is.
     translated_in: Option<u16>,
+    /// A port was written or copied, and there may be fragments.
+    moved_ports: bool,
 }
 
 impl Way {
@@ -182,6 +185,7 @@ impl Way {
             trail: Rc::new(Trail::default()),
             arrival: Arrival::default(),
             translated_in: None,
+            moved_ports: false,
         }
     }
 
@@ -274,8 +278,9 @@ impl<'a> Unfold<'a> {
         }
     }
 
-    fn go_on(&mut self, way: Way, id: NodeId) {
+    fn go_on(&mut self, mut way: Way, id: NodeId) {
         let Some(node) = self.graph.node(id) else { return };
+        self.guard_fragments(&mut way, self.graph.reads_of(id));
         let large = node.size >= WORTH_A_CHAIN || node.apart;
         let worth = self.input.capabilities.has_chains() && large;
         if let Some(through) = way.recommits().filter(|_| worth) {
@@ -368,6 +373,7 @@ impl<'a> Unfold<'a> {
     }
 
     fn one(&mut self, way: &mut Way, op: &Micro) {
+        way.moved_ports |= moves_ports(op, &way.state);
         apply(op, &mut way.state);
         match op {
             Micro::Load(field, masked) if !is_of_the_pipeline(*field) => {
@@ -393,7 +399,20 @@ impl<'a> Unfold<'a> {
             },
             Micro::Meter(bridge, id) => way.steps.push(Step::Meter(*bridge, *id)),
             Micro::Untrack | Micro::Cross(_) => way.translated_in = None,
+            Micro::Read(reads) => self.guard_fragments(way, reads),
             _ => {}
+        }
+    }
+
+    /// Fragments of which a table would see other ports than the walk does.
+    fn guard_fragments(&mut self, way: &mut Way, reads: &Reads) {
+        if !way.moved_ports || !mistaken(reads, &way.state) {
+            return;
+        }
+        way.moved_ports = false;
+        let fragment = Match::any().with_masked(Field::IpFrag, FRAGMENT.value, FRAGMENT.mask);
+        if let Some(takes) = both(&way.takes, &fragment) {
+            self.entry(Way { takes, ..way.clone() }, Does::Ovs(Reason::FragmentPorts));
         }
     }
 

@@ -7,6 +7,7 @@ use rustc_hash::FxHashMap;
 
 use super::conjunction;
 use super::doom::{Doom, Unwalked};
+use super::fragment;
 use super::graph::{Edge, End, Graph, Micro, NodeId, Tail, apply};
 use super::reads::{Excerpt, Reads};
 use super::sets::{self, Held};
@@ -131,6 +132,7 @@ impl<'a> Walk<'a> {
     }
 
     pub(super) fn perform(&mut self, op: Micro) {
+        self.ops.extend(fragment::asked(&op, &self.state));
         apply(&op, &mut self.state);
         self.ops.push(op);
     }

@@ -139,7 +139,7 @@ impl Graph {
         self.nodes.len()
     }
 
-    pub(super) fn reads_of(&self, id: NodeId) -> &Reads {
+    pub(in crate::compile) fn reads_of(&self, id: NodeId) -> &Reads {
         &self.nodes[id.0].reads
     }
 

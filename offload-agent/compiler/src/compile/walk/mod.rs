@@ -16,6 +16,7 @@ mod conjunction;
 mod ct;
 mod doom;
 mod explore;
+pub(super) mod fragment;
 pub(super) mod graph;
 mod group;
 mod name;

@@ -61,6 +61,11 @@ impl Reads {
         other.told.iter().for_each(|(field, mask)| self.told(*field, *mask));
     }
 
+    /// The places that something depends on, with the bits.
+    pub(super) fn slots(&self) -> impl Iterator<Item = (Slot, u128)> {
+        self.slots.iter().map(|(slot, mask)| (*slot, *mask))
+    }
+
     /// Whether a place has a bit that something depends on.
     pub(super) fn needs(&self, slot: Slot, mask: u128) -> bool {
         self.slots.get(&slot).is_some_and(|needed| needed & mask != 0)

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::super::ovs::{View, view};
+use super::super::ovs::{View, is_port, parse};
 use super::super::packet::TunnelHeader;
 use super::super::{Frame, frame::is_tag};
 use crate::openflow::{
@@ -64,7 +64,7 @@ pub(super) fn is_known(field: Field) -> bool {
 impl Flow {
     /// What OVS reads in a frame, looking through so many tags.
     pub(super) fn parsed(frame: &Frame, vlan_limit: u8) -> Flow {
-        let mut seen: View = view(frame, vlan_limit);
+        let mut seen: View = parse(frame, vlan_limit);
         seen.remove(&Field::VlanTci);
         seen.remove(&Field::NwEcn);
         seen.retain(|_, value| *value != 0);
@@ -204,6 +204,18 @@ impl Flow {
             to.field,
             Masked { value: (value & bits) << to.offset, mask: bits << to.offset },
         );
+    }
+
+    /// What a table looks up, as if the packet came by this port: of a fragment, no ports.
+    pub(super) fn looked_up(&self, port: Option<OfPort>) -> Flow {
+        let mut seen = self.clone();
+        if let Some(port) = port {
+            seen.set(Field::InPort, u128::from(port.0));
+        }
+        if seen.is_fragment() {
+            seen.values.retain(|field, _| !is_port(*field));
+        }
+        seen
     }
 
     /// Forgets what connection tracking said (`flow_clear_conntrack`).

@@ -128,10 +128,7 @@ impl<'w> Walk<'w> {
             return true;
         }
         self.lookups += 1;
-        let mut seen = state.flow.clone();
-        if let Some(port) = port {
-            seen.set(Field::InPort, u128::from(port.0));
-        }
+        let seen = state.flow.looked_up(port);
         let found = classify(self.world.table(state.bridge, table), &seen);
         if found.unsure {
             self.lost(Doubt::NotUnderstood("a field of a match".to_owned()));
