@@ -482,3 +482,29 @@ fn a_way_without_fragments_shares_no_chain_with_one_that_has_some() {
     let rules: Vec<Rule> = rules.map(|text| rule(&text)).collect();
     check(&ruleset(rules), &ports(), &Capabilities::nicsim(), &packets());
 }
+
+/// For a third tag the innermost one goes, also where nothing is sent.
+#[test]
+fn a_third_tag_pushes_the_innermost_one_out() {
+    let (ports, packets) = (ports(), packets());
+    for does in [
+        "push_vlan:0x8100,push_vlan:0x8100,set_field:3->vlan_pcp",
+        "push_vlan:0x8100,push_vlan:0x8100,strip_vlan,strip_vlan",
+        "push_vlan:0x8100,push_vlan:0x8100,push_vlan:0x8100,strip_vlan,strip_vlan",
+        "push_vlan:0x8100,push_vlan:0x8100,strip_vlan,strip_vlan,strip_vlan",
+    ] {
+        for takes in ["dl_vlan=5", "vlan_tci=0/0x1fff", "dl_vlan_pcp=3", "dl_vlan=6"] {
+            for (first, second) in [("drop", "output:2"), ("output:2", "drop")] {
+                let rules = [
+                    format!("actions={does},resubmit(,1)"),
+                    format!("table=1,priority=2,{takes} actions={first}"),
+                    format!("table=1,priority=1 actions={second}"),
+                ];
+                for limit in [None, Some(1), Some(2)] {
+                    let card = Capabilities { vlan_limit: limit, ..Capabilities::nicsim() };
+                    check(&ruleset(rules.clone().map(|text| rule(&text))), &ports, &card, &packets);
+                }
+            }
+        }
+    }
+}

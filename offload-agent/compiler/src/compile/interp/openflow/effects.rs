@@ -109,4 +109,6 @@ pub struct Outcome<'a> {
     pub hops: Vec<Hop<'a>>,
     /// What connection tracking said each time the packet started again, in order.
     pub answers: Vec<State>,
+    /// What the datapath does and `ofproto/trace`, which has only fields and no packet, does not know.
+    pub untraceable: BTreeSet<&'static str>,
 }

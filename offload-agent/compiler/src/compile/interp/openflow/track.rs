@@ -37,6 +37,10 @@ impl<'w> Walk<'w> {
             // The datapath reads the packet anew and sees fewer tags than before; the trace goes on with those it knows.
             self.doubts.insert(Doubt::Unspecified("a new start with more tags than OVS reads"));
         }
+        if ct.table.is_some() && state.translated {
+            // The trace starts with the fields as the rules had them, the datapath with the bytes as they are.
+            self.untraceable.insert("a new start behind an earlier translation");
+        }
         let tuple = layers.and_then(|layers| layers.tuple(&state.frame));
         let before = carried(&state.flow);
         let asked = self.question(state, ct, tuple);

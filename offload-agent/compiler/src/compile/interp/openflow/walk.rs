@@ -61,7 +61,10 @@ pub(super) struct Walk<'w> {
     pub(super) doubts: BTreeSet<Doubt>,
     hops: Vec<Hop<'w>>,
     pub(super) answers: Vec<Relation>,
+    pub(super) untraceable: BTreeSet<&'static str>,
     lookups: usize,
+    /// Something was met that this reading cannot follow.
+    lost: bool,
     /// How often an address translation changed the packet.
     pub(super) translations: usize,
     /// Addresses that `NORMAL` has learned from this packet.
@@ -79,7 +82,9 @@ impl<'w> Walk<'w> {
             doubts: BTreeSet::new(),
             hops: Vec::new(),
             answers: Vec::new(),
+            untraceable: BTreeSet::new(),
             lookups: 0,
+            lost: false,
             translations: 0,
             learned: BTreeMap::new(),
             waiting: VecDeque::new(),
@@ -94,8 +99,8 @@ impl<'w> Walk<'w> {
             self.first_table(&mut state, table);
             self.finish(&mut state);
         }
-        let Walk { effects, doubts, hops, answers, choices, .. } = self;
-        (Outcome { effects: effects.sorted(), doubts, hops, answers }, choices)
+        let Walk { effects, doubts, hops, answers, untraceable, choices, .. } = self;
+        (Outcome { effects: effects.sorted(), doubts, hops, answers, untraceable }, choices)
     }
 
     /// A look-up that a packet has to pass: OVS may tell a controller of a miss.
@@ -114,15 +119,14 @@ impl<'w> Walk<'w> {
     /// What this reading cannot follow ends it.
     pub(super) fn lost(&mut self, doubt: Doubt) {
         self.doubts.insert(doubt);
-        self.lookups = MAX_LOOKUPS;
-    }
-
-    fn is_lost(&self) -> bool {
-        self.lookups >= MAX_LOOKUPS
+        self.lost = true;
     }
 
     /// Looks a table up as if the packet came by this port, and runs what is found; whether something is.
     fn lookup(&mut self, state: &mut State<'w>, table: TableId, port: Option<OfPort>) -> bool {
+        if self.lost {
+            return true;
+        }
         if state.depth >= MAX_DEPTH || self.lookups >= MAX_LOOKUPS {
             self.lost(Doubt::TooDeep);
             return true;
@@ -157,7 +161,7 @@ impl<'w> Walk<'w> {
     /// Runs actions until one of them ends the list.
     pub(super) fn list(&mut self, state: &mut State<'w>, actions: &[&'w Action]) {
         for (at, action) in actions.iter().enumerate() {
-            if state.exit || self.is_lost() {
+            if state.exit || self.lost {
                 return;
             }
             if let Action::CheckPktLarger { len, dst } = action {
@@ -225,23 +229,31 @@ impl<'w> Walk<'w> {
         self.after_a_copy(state, &copy, before);
     }
 
-    /// The datapath may have done without a copy. Then a translation stays in the packet, and what the copy wrote is written back as
-    /// it was before an earlier translation.
+    /// The datapath may have done without a copy. Then a translation stays in the packet, and what the copy wrote, or a copy of the
+    /// copy, is written back as it was before an earlier translation.
     pub(super) fn after_a_copy(&self, state: &mut State<'w>, copy: &State<'w>, before: usize) {
+        const LEFT: &str = "what a copy leaves in a packet that was translated";
+        let written = copy.base != state.base || copy.unclear == Some(LEFT);
         if self.translations > before {
             state.unclear = Some("what a translation of a copy leaves in the packet");
-        } else if state.translated && copy.base != state.base {
-            state.unclear = Some("what a copy leaves in a packet that was translated");
+        } else if state.translated && written {
+            state.unclear = Some(LEFT);
         }
     }
 
     /// `check_pkt_larger`: the rest of the list and the action set run with the answer; the caller never sees it.
-    fn by_length(&mut self, state: &State<'w>, len: u16, dst: Subfield, rest: &[&'w Action]) {
+    fn by_length(&mut self, state: &mut State<'w>, len: u16, dst: Subfield, rest: &[&'w Action]) {
         if !state.action_set.is_empty() {
             // OVS 3.1 runs it for long packets, and for all of them once more behind.
             return self.lost(Doubt::Unspecified("an action set before check_pkt_larger"));
         }
-        let mut copy = State { stack: Vec::new(), ..state.clone() };
+        if !state.stack.is_empty() {
+            // Short packets find what is left of it by the actions for long ones.
+            return self.lost(Doubt::Unspecified("a stack before check_pkt_larger"));
+        }
+        // The length is that of the packet as it is by now, with the tags that were pushed.
+        self.commit(state);
+        let mut copy = state.clone();
         copy.flow.store(dst, u128::from(state.frame.0.len() > usize::from(len)));
         self.list(&mut copy, rest);
         self.finish(&mut copy);
@@ -294,10 +306,11 @@ impl<'w> Walk<'w> {
             }
             Action::DeleteField(field) => flow.delete(*field),
             Action::PopVlan | Action::StripVlan => drop(flow.tags.drain(..flow.tags.len().min(1))),
-            Action::PushVlan(_) if flow.tags.len() == MAX_TAGS => {
-                state.unclear = Some("a third VLAN tag");
+            Action::PushVlan(tpid) => {
+                // `flow_push_vlan_uninit`: for a third tag the innermost goes.
+                flow.tags.truncate(MAX_TAGS - 1);
+                flow.tags.insert(0, Tag { tpid: *tpid, tci: VLAN_PRESENT });
             }
-            Action::PushVlan(tpid) => flow.tags.insert(0, Tag { tpid: *tpid, tci: VLAN_PRESENT }),
             Action::ModVlanVid(id) => set_tag(flow, *id, 0x0fff, true),
             Action::SetVlanVid(id) => set_tag(flow, *id, 0x0fff, false),
             Action::ModVlanPcp(pcp) => set_tag(flow, u16::from(*pcp) << 13, 0xe000, true),
