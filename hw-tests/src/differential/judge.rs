@@ -17,6 +17,7 @@ use tc_filter::CtZone;
 use tc_filter::text::Numbered;
 
 use super::bytes;
+use super::carried::carried;
 use super::chance::Chance;
 use super::datapath::{self, DatapathPorts};
 use super::generate::Scenario;
@@ -138,7 +139,12 @@ impl Oracle {
         let rules = scenario.ruleset.bridges.get(bridge);
         let words = trace::request(&bridge.0, arrival.ingress.port, rules, &arrival.packet, states);
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        Ok(Traced::parse(&self.switch.ask("ofproto/trace", &words)?))
+        let answer = self.switch.ask("ofproto/trace", &words)?;
+        if trace::learned(&answer) {
+            // The next packet is to find the addresses that were given, and no others.
+            self.switch.ask("fdb/flush", &[])?;
+        }
+        Ok(Traced::parse(&answer))
     }
 }
 
@@ -216,11 +222,16 @@ pub(crate) fn scenario(
     // What holds on the card that can do most is what has most to be shown.
     let card = if chance.one_in(2) { "nicsim" } else { *chance.of(&Capabilities::PROFILES) };
     let compiled = Compiled::of(scenario, card)?;
+    let loaded = &Scenario { ruleset: carried(&scenario.ruleset), ..scenario.clone() };
     tally.filters += u64::try_from(compiled.plan.filters.len())?;
     for _ in 0..packets {
         let arrival = packets::arrival(chance, &scenario.ruleset, &scenario.ports);
         tally.pairs += 1;
-        pair(oracle, &compiled, scenario, &arrival, chance, tally)?;
+        let conntrack = made_up(chance);
+        if let Some(difference) = against_ovs(oracle, loaded, &arrival, &conntrack, tally)? {
+            tally.differ("OVS", &difference);
+        }
+        on_the_card(&compiled, scenario, &arrival, conntrack, chance, tally)?;
     }
     Ok(())
 }
@@ -273,20 +284,17 @@ fn known(chance: &mut Chance) -> Conntrack {
     conntrack
 }
 
-/// One packet: OVS against our reading, then our reading against the filters.
-fn pair(
-    oracle: &mut Oracle,
+/// One packet: our reading against the filters, with this answer of connection tracking and with another.
+fn on_the_card(
     compiled: &Compiled,
     scenario: &Scenario,
     arrival: &Arrival,
+    conntrack: Conntrack,
     chance: &mut Chance,
     tally: &mut Tally,
 ) -> anyhow::Result<()> {
     let mut world = World::new(&scenario.ruleset, &scenario.ports, VLAN_LIMIT);
-    world.conntrack = made_up(chance);
-    if let Some(difference) = against_ovs(oracle, scenario, arrival, &world, tally)? {
-        tally.differ("OVS", &difference);
-    }
+    world.conntrack = conntrack;
     without_helpers(&mut world.conntrack);
     for vlan_limit in [VLAN_LIMIT, 2] {
         if against_filters(compiled, scenario, arrival, &world, tally).is_some() {
@@ -333,13 +341,17 @@ fn smaller(
     }
 }
 
+/// One packet: OVS, which has these rules, against our reading.
 fn against_ovs(
     oracle: &mut Oracle,
-    scenario: &Scenario,
+    loaded: &Scenario,
     arrival: &Arrival,
-    world: &World<'_>,
+    conntrack: &Conntrack,
     tally: &mut Tally,
 ) -> anyhow::Result<Option<String>> {
+    let mut world = World::new(&loaded.ruleset, &loaded.ports, VLAN_LIMIT);
+    world.conntrack = conntrack.clone();
+    let world = &world;
     let outcomes = interp::outcomes(world, &arrival.ingress, &arrival.packet);
     if let Some(why) = outcomes.iter().find_map(not_followed) {
         tally.skip(&why);
@@ -353,22 +365,18 @@ fn against_ovs(
         tally.skip("the choices recirculate differently");
         return Ok(None);
     };
-    let answer = oracle.trace(scenario, arrival, &states)?;
-    if outcomes.iter().any(|outcome| outcome.doubts.contains(&Doubt::LearnsAddress)) {
-        oracle.switch.ask("fdb/flush", &[])?;
-    }
-    let Some(traced) = answer else {
+    let Some(traced) = oracle.trace(loaded, arrival, &states)? else {
         tally.skip("OVS does not translate it");
         return Ok(None);
     };
     let frame = &arrival.packet.frame;
-    let said = match datapath::execute(&traced, frame, &oracle.ports, &world.conntrack) {
+    let said = match datapath::execute(&traced, frame, &oracle.ports, conntrack) {
         Ok(said) => plain(said),
         Err(error) => {
             if std::env::var_os("DIFFERENTIAL_VERBOSE").is_some() {
                 println!(
                     "NOT READ {error}: {}",
-                    story(scenario, arrival, world, &format!("{traced:?}"), &outcomes)
+                    story(loaded, arrival, world, &format!("{traced:?}"), &outcomes)
                 );
             }
             tally.skip(if error.0.starts_with("recirc") {
@@ -379,17 +387,16 @@ fn against_ovs(
             return Ok(None);
         }
     };
-    tally.traced += 1;
     if outcomes.iter().any(|outcome| plain(outcome.effects.clone()) == said) {
+        tally.traced += 1;
         return Ok(None);
     }
-    Ok(Some(story(
-        scenario,
-        arrival,
-        world,
-        &format!("traced {traced:?}\nOVS: {said:?}"),
-        &outcomes,
-    )))
+    if let Some(what) = outcomes.iter().find_map(|outcome| outcome.untraceable.first()) {
+        tally.skip(&format!("not known to the trace: {what}"));
+        return Ok(None);
+    }
+    tally.traced += 1;
+    Ok(Some(story(loaded, arrival, world, &format!("traced {traced:?}\nOVS: {said:?}"), &outcomes)))
 }
 
 fn against_filters(

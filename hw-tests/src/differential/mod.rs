@@ -12,6 +12,7 @@
 //! A difference is a bug in one of three places. It is made small and saved, so that it becomes a test.
 
 mod bytes;
+mod carried;
 pub(crate) mod chance;
 mod datapath;
 pub(crate) mod generate;

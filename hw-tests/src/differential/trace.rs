@@ -60,6 +60,12 @@ fn ct_state(state: State) -> &'static str {
     }
 }
 
+/// Whether the switch has learned an address on the way: also where only a longer or shorter packet goes
+/// (`check_pkt_larger`), and where the packet is dropped in the end.
+pub(crate) fn learned(answer: &str) -> bool {
+    answer.lines().any(|line| line.trim_start().starts_with("-> learned that "))
+}
+
 /// The datapath's actions for the packet as it comes, and for each recirculation by its number, in the order in which
 /// they are met.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -104,6 +110,14 @@ mod tests {
         let traced = Traced::parse(answer).unwrap();
         assert_eq!(traced.first, "ct(zone=5),recirc(0x1)");
         assert_eq!(traced.again["0x1"], ["2"]);
+    }
+
+    #[test]
+    fn an_address_is_learned_or_was_known() {
+        assert!(learned(
+            "  NORMAL\n     -> learned that 02:00:00:00:00:0d is on port vf3 in VLAN 0\n"
+        ));
+        assert!(!learned("  NORMAL\n     -> learned port is input port, dropping\n"));
     }
 
     #[test]
