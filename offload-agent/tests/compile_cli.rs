@@ -86,6 +86,47 @@ fn json_has_filters_and_verdicts() {
 }
 
 #[test]
+fn each_port_tells_what_becomes_of_classes_of_packets() {
+    let text = with(&["--output", "classes"]);
+    let whole = "  hardware     1+0 VLAN 100: all packets\n                    TC: to np0r0 1\n";
+    assert!(text.starts_with("np0 of br0: 12 filters in 1 chain\n"), "{text}");
+    assert!(text.contains(whole), "{text}");
+    let kept = "OVS by 1 filter: controller is not offloaded (rule 5)\n";
+    let part = "  split        1+1 untagged, 802.1Q: IPv4 TCP\n";
+    let part = format!("{part}                    TC: dropped 1\n                    {kept}");
+    assert!(text.contains(&part), "{text}");
+    assert!(text.contains("\nbr0 of br0: ovs; input port br0 is an internal port\n"), "{text}");
+    let sum = "\n4 ports, 130 classes of packets: hardware 106, split 19, ovs 5\n";
+    assert!(text.ends_with(sum), "{text}");
+    let one = with(&["--output", "classes", "--from-port", "np0r0"]);
+    let sum = "\n1 ports, 39 classes of packets: hardware 39\n";
+    assert!(one.starts_with("np0r0 of br0: 1 filters") && one.ends_with(sum), "{one}");
+}
+
+#[test]
+fn json_has_the_classes_of_each_port_with_their_filters() {
+    let json: serde_json::Value = serde_json::from_str(&with(&["--output", "json"])).unwrap();
+    let all = json["filters"].as_array().unwrap();
+    let known = |id: &serde_json::Value| all.iter().any(|filter| filter["id"] == *id);
+    let ports = json["ports"].as_array().unwrap();
+    assert_eq!(ports.len(), 4);
+    let class = |port: usize, lane: &str, traffic: &str| {
+        let classes = ports[port]["classes"].as_array().unwrap();
+        let found = classes.iter().find(|one| one["lane"] == lane && one["traffic"] == traffic);
+        found.unwrap().clone()
+    };
+    let tcp = class(2, "untagged", "IPv4 TCP");
+    assert_eq!(tcp["outcome"], "split");
+    assert_eq!(tcp["kept"][0]["reason"], "controller");
+    let ids = |value: &serde_json::Value| value.as_array().unwrap().clone();
+    let named = [ids(&tcp["filters"]), ids(&tcp["kept"][0]["guards"])].concat();
+    assert!(named.len() == 3 && named.iter().all(known), "{named:?}");
+    assert_eq!(tcp["without_a_filter"], serde_json::Value::Null);
+    assert_eq!(class(0, "VLAN 100", "ARP")["outcome"], "hardware");
+    assert_eq!(ports[3]["idle"]["reason"], "ingress_port");
+}
+
+#[test]
 fn the_same_input_gives_the_same_bytes() {
     assert_eq!(with(&["--output", "json"]), with(&["--output", "json"]));
 }

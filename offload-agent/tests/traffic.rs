@@ -1,4 +1,5 @@
-//! Which established traffic of real nodes is finished by filters: what an operator gets from `compile --traffic`.
+//! Which established traffic of real nodes is finished by filters: what an operator gets from `compile --traffic`, and from the
+//! classes of `--output json`.
 //!
 //! The rulesets of whole OVN nodes lie beside the repository; `traffic/NODE.yaml` has the packets for each. A packet that stays in OVS must have
 //! the fact in its line that forbids it: `#forbidden: FACT` behind its name in the file.
@@ -9,6 +10,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+
+use serde_json::Value;
 
 const PROFILES: [&str; 2] = ["nicsim", "software"];
 
@@ -31,7 +34,8 @@ fn compile(arguments: &[String]) -> Output {
     Command::new(agent).arg("compile").args(arguments).output().unwrap()
 }
 
-fn ask(node_name: &str, bridges: &[&str], profile: &str) -> String {
+/// Everything of a node, on a card.
+fn files(node_name: &str, bridges: &[&str], profile: &str) -> Vec<String> {
     let node = node(node_name);
     let file = |name: String| node.join(name).display().to_string();
     let mut arguments = vec!["--ports".to_owned(), file("ovsdb-dump.txt".to_owned())];
@@ -48,8 +52,13 @@ fn ask(node_name: &str, bridges: &[&str], profile: &str) -> String {
             }
         }
     }
-    let traffic = here("traffic").join(format!("{node_name}.yaml"));
     arguments.extend(["--capabilities".to_owned(), profile.to_owned()]);
+    arguments
+}
+
+fn ask(node_name: &str, bridges: &[&str], profile: &str) -> String {
+    let mut arguments = files(node_name, bridges, profile);
+    let traffic = here("traffic").join(format!("{node_name}.yaml"));
     arguments.extend(["--traffic".to_owned(), traffic.display().to_string()]);
     let output = compile(&arguments);
     let text = String::from_utf8(output.stdout).unwrap();
@@ -107,4 +116,50 @@ fn pods_behind_ovn_with_policies() {
 #[test]
 fn pods_on_the_underlay() {
     check("underlay-vlan", &["br-int", "br-provider"]);
+}
+
+/// What `--output json` says of the packets of a port.
+fn class(port: &Value, traffic: &str) -> Value {
+    let classes = port["classes"].as_array().unwrap();
+    let found = classes.iter().find(|one| one["lane"] == "untagged" && one["traffic"] == traffic);
+    found.unwrap_or_else(|| panic!("{} has no {traffic}", port["ports"])).clone()
+}
+
+/// Established connections of pods go everywhere by filters, and what nobody tracks goes nowhere.
+#[test]
+fn classes_of_packets_of_pods_behind_ovn() {
+    for (profile, whole) in [("nicsim", "hardware"), ("software", "software")] {
+        let mut arguments = files("overlay-small", &["br-int"], profile);
+        arguments.extend(["--output", "json"].map(str::to_owned));
+        let json: Value = serde_json::from_slice(&compile(&arguments).stdout).unwrap();
+        let ports = json["ports"].as_array().unwrap();
+        let pods: Vec<&Value> =
+            ports.iter().filter(|port| port["dev"].as_str().unwrap().starts_with("pod")).collect();
+        assert_eq!(pods.len(), 6);
+        for pod in pods {
+            let established = class(pod, "IPv4 TCP established");
+            assert_eq!(established["outcome"], "split");
+            let to: Vec<String> = established["to"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|to| to["dev"].to_string())
+                .collect();
+            for end in ["pod0_h", "pod5_h", "genev_sys_6081"] {
+                assert!(to.iter().any(|dev| dev.contains(end)), "{end} is not in {to:?}");
+            }
+            let icmp = class(pod, "IPv4 ICMP");
+            assert_eq!(icmp["outcome"], "ovs");
+            assert_eq!(icmp["without_a_filter"][0]["reason"], "not_tracked");
+            let outcomes = pod["classes"].as_array().unwrap().iter().map(|one| &one["outcome"]);
+            let whole_ones = outcomes
+                .filter(|outcome| ["hardware", "software"].contains(&outcome.as_str().unwrap()));
+            let mut whole_ones = whole_ones.peekable();
+            assert!(whole_ones.peek().is_some() && whole_ones.all(|outcome| outcome == whole));
+        }
+        let tunnel = ports.iter().find(|port| port["dev"] == "genev_sys_6081").unwrap();
+        let lanes: Vec<&Value> =
+            tunnel["classes"].as_array().unwrap().iter().map(|one| &one["lane"]).collect();
+        assert!(lanes.iter().any(|lane| *lane == "key 1 untagged"), "{lanes:?}");
+    }
 }

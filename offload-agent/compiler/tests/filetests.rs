@@ -1,8 +1,8 @@
 //! One file a fact: rules, and what the compiler makes of them after a pass. `BLESS=1 cargo test` writes the files anew;
 //! the difference is for review.
 //!
-//! A file has a comment, settings, the rules, and after `----` what is expected. `stage` is a pass, or `tc` or
-//! `verdicts`; `card` is a profile; `limit` is OVS's `vlan-limit`, or `unknown`. The bridge is that of `world`.
+//! A file has a comment, settings, the rules, and after `----` what is expected. `stage` is a pass, or `tc`,
+//! `verdicts` or `classes`; `card` is a profile; `limit` is OVS's `vlan-limit`, or `unknown`. The bridge is that of `world`.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot read its files fails")]
 
@@ -13,6 +13,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use flow_compiler::capabilities::Capabilities;
+use flow_compiler::compile::classes::{self, Shown};
 use flow_compiler::compile::{Input, Stage, back, compile, front};
 use flow_compiler::openflow::Ruleset;
 use flow_compiler::openflow::text::{Names, parse_rules};
@@ -72,6 +73,7 @@ fn run(input: &str) -> String {
     match settings["stage"] {
         "tc" => tc(&ruleset, &ports, &card),
         "verdicts" => verdicts(&ruleset, &ports, &card),
+        "classes" => classes(&ruleset, &ports, &card),
         stage => program(&ruleset, &ports, &card, stage),
     }
 }
@@ -102,10 +104,13 @@ fn program(ruleset: &Ruleset, ports: &PortMap, card: &Capabilities, stage: &str)
     }
 }
 
-fn tc(ruleset: &Ruleset, ports: &PortMap, card: &Capabilities) -> String {
+fn devices(ports: &PortMap) -> BTreeMap<String, IfIndex> {
     let all = ports.bridges.values().flat_map(|bridge| bridge.ports.values());
-    let names: BTreeMap<String, IfIndex> =
-        all.map(|port| (port.name.clone(), IfIndex(port.ifindex.unwrap().0))).collect();
+    all.map(|port| (port.name.clone(), IfIndex(port.ifindex.unwrap().0))).collect()
+}
+
+fn tc(ruleset: &Ruleset, ports: &PortMap, card: &Capabilities) -> String {
+    let names = devices(ports);
     let compiled = compile(ruleset, ports, card);
     compiled.plan.filters.values().map(|filter| format!("{}\n", filter.text(&names))).collect()
 }
@@ -113,4 +118,10 @@ fn tc(ruleset: &Ruleset, ports: &PortMap, card: &Capabilities) -> String {
 fn verdicts(ruleset: &Ruleset, ports: &PortMap, card: &Capabilities) -> String {
     let compiled = compile(ruleset, ports, card);
     compiled.verdicts.iter().map(|verdict| format!("{verdict}\n")).collect()
+}
+
+fn classes(ruleset: &Ruleset, ports: &PortMap, card: &Capabilities) -> String {
+    let devices = &devices(ports);
+    let verdicts = classes::classes(&compile(ruleset, ports, card), ports, None);
+    verdicts.iter().map(|port| Shown { port, devices }.to_string()).collect()
 }

@@ -1,6 +1,7 @@
 //! `offload-agent compile`: rules and ports from files, filters and verdicts on standard output. Nothing is touched.
 
 mod card;
+mod classes;
 mod connection;
 mod error;
 mod explain;
@@ -52,11 +53,19 @@ Which ports sit on a card the kernel knows, and nobody asks it here. Unless --ca
 all do, and tunnels run over the card. Unless --uplink names the wires, the devices of a bridge on which no
 port has external_ids:iface-id are wires.
 
+--output classes has a line for packets of which the same is to say: where they are finished, how many filters
+finish them and how many keep them for OVS, how they come in, and what they are. Below it stands where filters
+send them (with how many filters do), and why OVS gets some. `hardware` is said only where OVS gets none and
+every filter is the card's; `software` where the kernel's filters are needed; `split` where OVS gets a part. A
+connection is established if all zones that are asked know it, new if the first one does not: no card finishes
+a new one, nor the first and last segments of TCP.
+
 Examples:
   ovs-ofctl dump-flows br0 > flows; ovs-ofctl dump-ports-desc br0 > ports
   offload-agent compile --flows flows --ports ports
   ovs-ofctl dump-flows br0 | offload-agent compile --flows - --ports ports --output tc | tc -batch -
   offload-agent compile --flows flows --ports ports --capabilities mlx5 --from-port np0r0
+  offload-agent compile --flows flows --ports ports --output classes     # by input port and kind of packets
 
   ovsdb-client dump Open_vSwitch > db; for b in br-int br-ex; do ovs-ofctl dump-flows $b > $b.flows;
   ovs-ofctl -OOpenFlow15 dump-groups $b > $b.groups; ovs-appctl fdb/show $b > $b.fdb; done
@@ -135,10 +144,13 @@ pub struct Args {
 pub enum Output {
     /// One line a filter, for `tc -batch`.
     Tc,
-    /// Filters, verdicts and their sum, for programs.
+    /// Filters, verdicts on rules and on classes of packets, and the sum, for programs.
     Json,
     /// One line a rule: what becomes of it, and why; and the sum.
     Verdicts,
+    /// For each input port the classes of packets its filters tell apart: where each is finished, where it goes, and why OVS
+    /// gets some of it.
+    Classes,
     /// The sum alone: how much is offloaded, what is not and why, what the card needs for it.
     Summary,
 }
@@ -173,7 +185,7 @@ pub fn run(args: &Args) -> Result<Exit, CompileError> {
         }
         Question::Filters => {}
     }
-    let shown = output::Shown::new(&compiled, &names, from_port);
+    let shown = output::Shown::new(&compiled, &ports, &names, from_port);
     shown.print(args.output, out).map_err(CompileError::Write)?;
     Ok(Exit::Success)
 }

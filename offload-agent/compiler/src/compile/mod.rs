@@ -10,6 +10,7 @@
 //! All of it is pure: the same rules, ports and capabilities give the same bytes. From `split` on, an entry takes exactly
 //! the packets OpenFlow gives its rules, or it passes them to OVS; no later pass has to think about OpenFlow again.
 
+pub mod classes;
 pub mod interp;
 pub mod ir;
 mod lower;
@@ -18,7 +19,7 @@ pub mod verdict;
 pub mod verify;
 mod walk;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::capabilities::Capabilities;
 use crate::openflow::{
@@ -26,8 +27,9 @@ use crate::openflow::{
 };
 use crate::plan::Plan;
 use crate::ports::{BridgePorts, Port, PortMap};
-use ir::{FlowerProgram, PortRef, Program, Rules};
-use verdict::Verdict;
+use ir::{FlowerProgram, Ingress, PortRef, Program, Rules, Unguarded};
+use tc_filter::FilterId;
+use verdict::{Reason, Verdict};
 
 /// What a ruleset comes to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,6 +38,25 @@ pub struct Compiled {
     pub plan: Plan,
     /// One for every rule, in the order of bridge, table, priority and match.
     pub verdicts: Vec<Verdict>,
+    /// What the filters leave to OVS.
+    pub left: Left,
+}
+
+/// What the filters of the ports leave to OVS, and why.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Left {
+    /// By a filter that passes it.
+    pub guards: BTreeMap<FilterId, Reason>,
+    /// By having no filter for it.
+    pub unguarded: BTreeSet<Unguarded>,
+    /// What no rule takes, by port.
+    pub rest: BTreeMap<Ingress, Reason>,
+    /// All that comes in by these ports, which have no filters.
+    pub ports: BTreeMap<Ingress, Reason>,
+    /// All but whole unicast packets of TCP and UDP, for connections are tracked.
+    pub untracked: bool,
+    /// All of IPv6, which no rule asks for.
+    pub no_ipv6: bool,
 }
 
 /// Compiles the rules of all bridges for the ports that sit on a card.

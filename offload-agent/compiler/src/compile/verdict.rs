@@ -114,6 +114,8 @@ pub enum Reason {
     TtlExpires,
     /// Neither TCP nor UDP, or a fragment: no card tracks it.
     NotTracked,
+    /// IPv6 where connections are tracked and no rule asks for it.
+    NoIpv6,
     /// An IP header of a protocol whose checksums nobody computes.
     ProtocolEdit,
     /// Fragments whose addresses or ports would be written.
@@ -203,6 +205,7 @@ impl Reason {
             Reason::Conjunction => "conjunction",
             Reason::TtlExpires => "ttl_expires",
             Reason::NotTracked => "not_tracked",
+            Reason::NoIpv6 => "no_ipv6",
             Reason::ProtocolEdit => "protocol_edit",
             Reason::FragmentEdit => "fragment_edit",
             Reason::FragmentPorts => "fragment_ports",
@@ -318,11 +321,12 @@ impl fmt::Display for Reason {
             Reason::Conjunction => f.write_str("the conjunction comes to too many filters, or another one takes the same packet"),
             Reason::TtlExpires => f.write_str("the TTL runs out, and OVS tells the sender"),
             Reason::NotTracked => f.write_str("only whole packets of TCP and UDP are tracked in hardware"),
+            Reason::NoIpv6 => f.write_str("no rule asks for an IPv6 address, so none of its packets is worth filters"),
             Reason::ProtocolEdit => f.write_str("the IP header is written for TCP, UDP and ICMP only, whose checksums TC knows"),
             Reason::FragmentEdit => f.write_str("addresses and ports of fragments are not written, since no checksum covers a part"),
             Reason::FragmentPorts => f.write_str("OVS's tables see no ports in a fragment, whatever was written or copied"),
             Reason::EditBehindTags => f.write_str("TC does not find the IP header behind two VLAN tags to write to it"),
-            Reason::CatchAll => f.write_str("OVS sets up new connections"),
+            Reason::CatchAll => f.write_str("OVS sets up new connections, and has what no filter of a chain takes"),
             Reason::Budget => f.write_str("the card has no more tables"),
             Reason::Jumps => write!(f, "the kernel follows no more than {MOST_JUMPS} jumps from chain to chain"),
             Reason::Learning => f.write_str("OVS learns an address from it"),

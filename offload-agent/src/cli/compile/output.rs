@@ -1,27 +1,34 @@
-//! What `compile` prints: tc lines, JSON, or a table of verdicts.
+//! What `compile` prints: tc lines, JSON, or a table of verdicts on rules or on classes of packets.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use flow_compiler::Compiled;
+use flow_compiler::compile;
+use flow_compiler::compile::classes::PortVerdict;
 use flow_compiler::compile::verdict::{Reason, Summary, Verdict};
+use flow_compiler::ports::PortMap;
 use serde_json::{Value, json};
 use tc_filter::{Attach, Filter, FilterId, IfIndex};
 
-use super::Output;
 use super::needs::Needs;
+use super::{Output, classes};
 
 /// What is shown of a compilation.
 pub(super) struct Shown<'a> {
     filters: Vec<&'a Filter>,
     verdicts: Vec<&'a Verdict>,
     names: &'a BTreeMap<String, IfIndex>,
+    compiled: &'a Compiled,
+    ports: &'a PortMap,
+    from_port: Option<Attach>,
 }
 
 impl<'a> Shown<'a> {
     /// All of it, or what concerns one input port.
     pub(super) fn new(
         compiled: &'a Compiled,
+        ports: &'a PortMap,
         names: &'a BTreeMap<String, IfIndex>,
         from_port: Option<Attach>,
     ) -> Self {
@@ -41,6 +48,9 @@ impl<'a> Shown<'a> {
             filters: compiled.plan.filters.values().filter(|filter| here(filter.attach)).collect(),
             verdicts: compiled.verdicts.iter().filter(concerns).collect(),
             names,
+            compiled,
+            ports,
+            from_port,
         }
     }
 
@@ -55,6 +65,7 @@ impl<'a> Shown<'a> {
                 self.verdicts.iter().try_for_each(|verdict| writeln!(to, "{verdict}"))?;
                 writeln!(to, "\n{}", self.summary())
             }
+            Output::Classes => classes::print(&self.classes(), self.names, to),
             Output::Summary => {
                 writeln!(to, "{}", self.summary())?;
                 write!(to, "{}", Needs::of(&self.filters))
@@ -70,9 +81,14 @@ impl<'a> Shown<'a> {
         Summary::of(self.verdicts.iter().copied())
     }
 
+    fn classes(&self) -> Vec<PortVerdict> {
+        compile::classes::classes(self.compiled, self.ports, self.from_port)
+    }
+
     fn json(&self) -> Value {
         json!({
             "summary": self.summary(),
+            "ports": self.classes().iter().map(|port| classes::json(port, self.names)).collect::<Vec<_>>(),
             "verdicts": self.verdicts.iter().map(|verdict| verdict_json(verdict)).collect::<Vec<_>>(),
             "filters": self.filters.iter().map(|filter| self.filter_json(filter)).collect::<Vec<_>>(),
         })
@@ -120,7 +136,7 @@ fn kept_json(reason: &Reason, ports: &std::collections::BTreeSet<String>) -> Val
 }
 
 /// Device, chain, prio and handle: what names a filter in the kernel.
-fn id_text(id: &FilterId) -> String {
+pub(super) fn id_text(id: &FilterId) -> String {
     let device = id.attach.device().map_or(0, |device| device.0);
     format!("{device}/{}/{}/{:#x}", id.chain, id.prio, id.handle.get())
 }

@@ -1,6 +1,6 @@
 //! A ruleset as flower sees it: chains of ordered entries for each input port, the first that matches wins.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::rc::Rc;
 
@@ -22,6 +22,23 @@ pub struct FlowerProgram {
     pub idle: BTreeMap<Ingress, Reason>,
     /// Rules, or a rule's part on one port, that need no more work.
     pub settled: Vec<Settled>,
+    /// Packets of the ports' first chains that stay in OVS without a filter.
+    pub unguarded: BTreeSet<Unguarded>,
+    /// Why OVS has what no rule takes.
+    pub rest: BTreeMap<Ingress, Reason>,
+}
+
+/// Packets of a port that go to OVS because no filter takes them: a guard would have nothing behind it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Unguarded {
+    /// Where they come in.
+    pub ingress: Ingress,
+    /// Which packets: the kind alone, not whose.
+    pub key: Key,
+    /// Whether it is all of that kind.
+    pub whole: bool,
+    /// Why OVS has to have them.
+    pub reason: Reason,
 }
 
 /// Entries in the order in which they are tried.

@@ -12,7 +12,7 @@ mod key;
 mod program;
 mod rule;
 
-pub use flower::{Effect, FlowerChain, FlowerEntry, FlowerProgram, Op, Place, protocol};
+pub use flower::{Effect, FlowerChain, FlowerEntry, FlowerProgram, Op, Place, Unguarded, protocol};
 pub use key::{Key, KeyField, LLC, RAW_802_3, UNTAGGED};
 pub use program::{
     Arrival, Bound, Chain, CtAsked, CtStep, Does, Encap, Entry, Ingress, OnUntagged, PortRef,

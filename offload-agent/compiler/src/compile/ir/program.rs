@@ -42,6 +42,8 @@ pub struct PortRef {
 pub struct Chain {
     /// The entries.
     pub entries: Vec<Entry>,
+    /// Why OVS has what no entry takes, where that is no matter of a rule.
+    pub rest: Option<Reason>,
     /// How packets get here.
     pub arrival: Arrival,
 }

@@ -14,7 +14,8 @@ use std::rc::Rc;
 use tc_filter::{Attach, ChainId, Cookie, Filter, FilterId, Handle, HwPolicy, IfIndex};
 
 use super::ir::{Effect, FlowerChain, FlowerEntry, FlowerProgram, Ingress, Trail, fnv1a, protocol};
-use super::{Compiled, Input};
+use super::verdict::Reason;
+use super::{Compiled, Input, Left};
 use crate::capabilities::Target;
 use crate::openflow::TunnelOption;
 use crate::plan::Plan;
@@ -24,7 +25,8 @@ use action::Context;
 /// A filter, and whose it is.
 struct Lowered {
     trail: Rc<Trail>,
-    guard: bool,
+    /// Why OVS gets its packets, if it is a guard.
+    keeps: Option<Reason>,
     filter: Filter,
 }
 
@@ -34,8 +36,18 @@ pub(super) fn run(program: &FlowerProgram, input: &Input<'_>) -> Compiled {
         lowered.extend(port(ingress, chains, input).into_iter().flatten());
     }
     let verdicts = verdicts::collect(&lowered, program, input);
+    let guards = lowered.iter().filter_map(|one| Some((one.filter.id(), one.keeps.clone()?)));
+    let guards = guards.collect();
     let plan: Plan = lowered.into_iter().map(|lowered| lowered.filter).collect();
-    Compiled { plan, verdicts }
+    let left = Left {
+        guards,
+        unguarded: program.unguarded.clone(),
+        rest: program.rest.clone(),
+        ports: program.idle.clone(),
+        untracked: input.tracks(),
+        no_ipv6: input.tracks() && !input.has_ipv6(),
+    };
+    Compiled { plan, verdicts, left }
 }
 
 fn port(ingress: &Ingress, chains: &[FlowerChain], input: &Input<'_>) -> Option<Vec<Lowered>> {
@@ -56,7 +68,11 @@ fn port(ingress: &Ingress, chains: &[FlowerChain], input: &Input<'_>) -> Option<
         for entry in &chain.entries {
             let Some(filter) = at.filter(entry, &context, &mut names) else { continue };
             let trail = entry.trail.clone();
-            lowered.push(Lowered { trail, guard: entry.is_guard(), filter });
+            let keeps = match &entry.effect {
+                Effect::Pass(reason) => Some(reason.clone()),
+                Effect::Act(_) | Effect::Goto { .. } => None,
+            };
+            lowered.push(Lowered { trail, keeps, filter });
         }
     }
     Some(lowered)

@@ -85,7 +85,7 @@ struct Facts {
 impl Facts {
     /// A filter belongs to the rule that says what happens; the rules before only lead there.
     fn filter(&mut self, one: &Lowered) {
-        let place = if one.guard { &mut self.guards } else { &mut self.filters };
+        let place = if one.keeps.is_some() { &mut self.guards } else { &mut self.filters };
         place.insert(one.filter.id());
     }
 

@@ -12,21 +12,27 @@
 
 use super::overlap::Index;
 use crate::compile::Input;
-use crate::compile::ir::{Effect, FlowerEntry, FlowerProgram, Ingress, Settled};
+use crate::compile::ir::{
+    Effect, FlowerEntry, FlowerProgram, Ingress, KeyField, Settled, Unguarded,
+};
 use crate::compile::verdict::Reason;
+use crate::openflow::Masked;
 
 pub(in crate::compile) fn run(program: &mut FlowerProgram, input: &Input<'_>) {
     let can_pass = input.capabilities.pass;
-    let FlowerProgram { ports, settled, .. } = program;
+    let FlowerProgram { ports, settled, unguarded, .. } = program;
     for (ingress, chains) in ports {
         let mut gone = Gone { ingress, settled };
-        for chain in chains {
+        for (at, chain) in chains.iter_mut().enumerate() {
             let entries = &mut chain.entries;
             if !can_pass {
                 without_guards(entries);
             }
             take_out_covered(entries, &mut gone);
-            take_out_idle_guards(entries, &mut gone);
+            let idle = take_out_idle_guards(entries, &mut gone);
+            if at == 0 {
+                unguarded.extend(idle.iter().filter_map(|guard| unguard(ingress, guard)));
+            }
         }
     }
     settled.sort();
@@ -97,12 +103,15 @@ fn note_covered(entry: &FlowerEntry, over: &FlowerEntry, gone: &mut Gone<'_>) {
     }
 }
 
-fn take_out_idle_guards(entries: &mut Vec<FlowerEntry>, gone: &mut Gone<'_>) {
+/// The guards with nothing behind them; they are taken out.
+fn take_out_idle_guards(entries: &mut Vec<FlowerEntry>, gone: &mut Gone<'_>) -> Vec<FlowerEntry> {
     let (mut kept, mut behind) = (Vec::<FlowerEntry>::new(), Index::default());
+    let mut idle = Vec::new();
     for entry in std::mem::take(entries).into_iter().rev() {
         match &entry.effect {
             Effect::Pass(reason) if behind.greatest(&entry.key).is_none() => {
                 gone.note(&entry, reason.clone());
+                idle.push(entry);
                 continue;
             }
             Effect::Pass(_) => {}
@@ -112,4 +121,27 @@ fn take_out_idle_guards(entries: &mut Vec<FlowerEntry>, gone: &mut Gone<'_>) {
     }
     kept.reverse();
     *entries = kept;
+    idle
 }
+
+/// What is told of the packets that such a guard was for: of many that differ in addresses only, one.
+fn unguard(ingress: &Ingress, guard: &FlowerEntry) -> Option<Unguarded> {
+    let Effect::Pass(reason) = &guard.effect else { return None };
+    let key = guard.key.only(|field| KINDS.contains(&field));
+    let cast = guard.key.get(KeyField::DstMac).map(|mac| Masked::new(mac.value, mac.mask & GROUP));
+    let key = cast.into_iter().fold(key, |key, cast| key.with_masked(KeyField::DstMac, cast));
+    let whole = key == guard.key;
+    Some(Unguarded { ingress: ingress.clone(), key, whole, reason: reason.clone() })
+}
+
+/// The fields that say of which kind a packet is.
+const KINDS: [KeyField; 6] = [
+    KeyField::Tpid,
+    KeyField::VlanId,
+    KeyField::EthType,
+    KeyField::IpProto,
+    KeyField::Frag,
+    KeyField::EncKeyId,
+];
+/// The bit of an address that is for many.
+const GROUP: u128 = 0x0100_0000_0000;

@@ -99,7 +99,10 @@ pub(in crate::compile) fn unfold(
 fn leave_the_rest(chain: &mut Chain) {
     let idle = |entry: &Entry| matches!(entry.does, Does::Ovs(_)) && entry.trail.last().is_none();
     while chain.arrival.bound == Bound::Free && chain.entries.last().is_some_and(idle) {
-        chain.entries.pop();
+        chain.rest = chain.entries.pop().and_then(|entry| match entry.does {
+            Does::Ovs(reason) => Some(reason),
+            Does::Steps(_) | Does::Goto { .. } => None,
+        });
     }
 }
 
@@ -348,7 +351,7 @@ impl<'a> Unfold<'a> {
             return *chain;
         }
         let chain = self.chains.len();
-        self.chains.push(Chain { entries: Vec::new(), arrival: way.arrival });
+        self.chains.push(Chain { arrival: way.arrival, ..Chain::default() });
         self.known.insert(key, chain);
         let is_new = matches!(from, Start::Ct(ct) if ct.asked.commit);
         let todo = if is_new { &mut self.later } else { &mut self.todo };

@@ -52,11 +52,17 @@ impl Piece {
 
 pub(in crate::compile) fn run(program: Program, input: &Input<'_>) -> FlowerProgram {
     let mut ports = std::collections::BTreeMap::new();
+    let rest = program
+        .ports
+        .iter()
+        .filter_map(|(ingress, chains)| Some((ingress.clone(), chains.first()?.rest.clone()?)));
+    let rest = rest.collect();
     for (ingress, chains) in program.ports {
         let special = special::entries(protocols(&ingress, input));
         ports.insert(ingress, chain::chains(&chains, &special, input.capabilities));
     }
-    FlowerProgram { ports, idle: program.idle, settled: program.settled }
+    let unguarded = std::collections::BTreeSet::new();
+    FlowerProgram { ports, idle: program.idle, settled: program.settled, unguarded, rest }
 }
 
 fn protocols(ingress: &Ingress, input: &Input<'_>) -> LinkProtocols {
