@@ -33,6 +33,8 @@ use judge::{Oracle, Tally};
 const MOST_CRASHES: u64 = 100;
 /// One ruleset in so many is a whole pipeline.
 const OVERLAY_EVERY: u64 = 5;
+/// Of the others, those whose seed leaves this rest copy ports.
+const COPIES: (u64, u64) = (16, 9);
 
 /// What to run.
 #[derive(Clone, Debug)]
@@ -68,10 +70,10 @@ pub fn run(options: &Options) -> anyhow::Result<bool> {
     let mut seed = options.seed;
     while !over(options.until, started, &tally) {
         let mut chance = Chance::from_seed(seed);
-        let ruleset = if seed.is_multiple_of(OVERLAY_EVERY) {
-            generate::overlay::ruleset(&mut chance)?
-        } else {
-            generate::mixed::ruleset(&mut chance)?
+        let ruleset = match seed {
+            seed if seed.is_multiple_of(OVERLAY_EVERY) => generate::overlay::ruleset(&mut chance)?,
+            seed if seed % COPIES.0 == COPIES.1 => generate::mixed::with_copied_ports(&mut chance)?,
+            _ => generate::mixed::ruleset(&mut chance)?,
         };
         let scenario = Scenario { name: format!("seed {seed}"), ports: ports.clone(), ruleset };
         let asked =

@@ -10,6 +10,9 @@ use flow_compiler::openflow::{BridgeName, BridgeRules, Ruleset};
 use super::super::chance::Chance;
 use super::super::topology;
 
+/// Where copied ports are asked for.
+const COPIED: &[&str] = &["reg1=80", "reg1=1000", "reg1=0", "reg1=0x40/0xffc0", "reg1=8"];
+
 /// What a rule's packets are, which decides what it may match and write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -67,6 +70,27 @@ impl Kind {
     fn has_ports(self) -> bool {
         matches!(self, Kind::Tcp | Kind::Udp | Kind::Tcp6 | Kind::Udp6)
     }
+
+    /// Ports on their way to a register and from there.
+    fn copies(self) -> &'static [&'static str] {
+        match self {
+            Kind::Tcp | Kind::Tcp6 => &[
+                "move:NXM_OF_TCP_DST[]->NXM_NX_REG1[0..15]",
+                "push:NXM_OF_TCP_SRC[],pop:NXM_NX_REG1[0..15]",
+                "move:NXM_OF_TCP_DST[]->NXM_OF_TCP_SRC[]",
+                "load:80->NXM_NX_REG1[],move:NXM_NX_REG1[0..15]->NXM_OF_TCP_DST[]",
+                "mod_tp_dst:80",
+            ],
+            Kind::Udp | Kind::Udp6 => &[
+                "move:NXM_OF_UDP_DST[]->NXM_NX_REG1[0..15]",
+                "push:NXM_OF_UDP_SRC[],pop:NXM_NX_REG1[0..15]",
+                "load:80->NXM_NX_REG1[],push:NXM_NX_REG1[0..15],pop:NXM_OF_UDP_DST[]",
+                "mod_tp_dst:80",
+            ],
+            Kind::Icmp => &["move:NXM_OF_ICMP_TYPE[]->NXM_NX_REG1[0..7]"],
+            _ => &[],
+        }
+    }
 }
 
 /// How much there is of everything.
@@ -78,11 +102,20 @@ pub(crate) struct Size {
 
 /// A ruleset for the bridges of the topology.
 pub(crate) fn ruleset(chance: &mut Chance) -> anyhow::Result<Ruleset> {
+    bridges(chance, false)
+}
+
+/// One that copies ports to registers and back, and asks for them there.
+pub(crate) fn with_copied_ports(chance: &mut Chance) -> anyhow::Result<Ruleset> {
+    bridges(chance, true)
+}
+
+fn bridges(chance: &mut Chance, copies: bool) -> anyhow::Result<Ruleset> {
     let size = Size { tables: 1 + chance.below(5), rules: 1 + chance.below(5) };
-    let mut writer = Writer { chance, size, provider: false, tagged: false };
+    let mut writer = Writer { chance, size, provider: false, copies, tagged: false };
     let integration = writer.bridge()?;
-    let mut writer =
-        Writer { chance, size: Size { tables: 1, rules: 2 }, provider: true, tagged: false };
+    let size = Size { tables: 1, rules: 2 };
+    let mut writer = Writer { chance, size, provider: true, copies, tagged: false };
     let provider = writer.bridge()?;
     Ok(Ruleset {
         bridges: BTreeMap::from([
@@ -96,6 +129,8 @@ struct Writer<'a> {
     chance: &'a mut Chance,
     size: Size,
     provider: bool,
+    /// Ports are copied.
+    copies: bool,
     /// The rule at hand matches a VLAN tag.
     tagged: bool,
 }
@@ -261,6 +296,9 @@ impl Writer<'_> {
         if kind.has_ports() {
             pools.extend([&PORTS[..], &PORTS[..]]);
         }
+        if self.copies && table > 0 {
+            pools.extend([COPIED; 4]);
+        }
         if matches!(kind, Kind::Tcp) {
             pools.push(&["tcp_flags=+syn-ack", "tcp_flags=-syn"]);
         }
@@ -350,6 +388,9 @@ impl Writer<'_> {
         }
         if kind.has_ports() {
             pools.push(&PORTS);
+        }
+        if self.copies {
+            pools.extend([kind.copies(); 4].into_iter().filter(|copies| !copies.is_empty()));
         }
         let pool = *self.chance.of(&pools);
         let edit = *self.chance.of(pool);

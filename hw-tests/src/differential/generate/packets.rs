@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use flow_compiler::compile::interp::{Packet, TunnelHeader};
 use flow_compiler::compile::ir::Ingress;
-use flow_compiler::openflow::{BridgeName, Field, Match, OfPort, Rule, Ruleset};
+use flow_compiler::openflow::{Action, BridgeName, Field, Match, OfPort, Rule, Ruleset};
 use flow_compiler::ports::{PortKind, PortMap, TunnelEnd, TunnelKey};
 use tc_filter::GeneveOption;
 
@@ -38,8 +38,22 @@ pub(crate) struct Arrival {
 
 /// A packet for a ruleset.
 pub(crate) fn arrival(chance: &mut Chance, ruleset: &Ruleset, ports: &PortMap) -> Arrival {
-    let (ingress, spec) = aimed(chance, ruleset, ports);
+    let (ingress, mut spec) = aimed(chance, ruleset, ports);
+    // A register sees ports of a first fragment, and a table sees none.
+    if copies_ports(ruleset) && chance.one_in(4) {
+        spec.ip().into_iter().for_each(|ip| ip.fragment = Fragment::First);
+    }
     Arrival { ingress, packet: Packet { frame: spec.frame(), tunnel: spec.tunnel } }
+}
+
+fn copies_ports(ruleset: &Ruleset) -> bool {
+    let mut rules = ruleset.bridges.values().flat_map(|bridge| bridge.rules.values());
+    rules.any(|rule| rule.actions.iter().any(copies_a_port))
+}
+
+fn copies_a_port(action: &Action) -> bool {
+    let (Action::Move { src, .. } | Action::Push(src)) = action else { return false };
+    matches!(src.field, Field::TcpSrc | Field::TcpDst | Field::UdpSrc | Field::UdpDst)
 }
 
 /// A packet by its fields, and where it comes in.
