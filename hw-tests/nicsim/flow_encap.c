@@ -269,6 +269,19 @@ static void flow_push_eth(struct sk_buff *skb, const struct flow_path *path)
 		__vlan_hwaccel_put_tag(skb, path->vlan_proto, path->vlan_id);
 }
 
+/*
+ * Where a tunnel device of the kernel takes the inner IP header to be: behind
+ * one tag, which skb_vlan_untag() has taken off before it set the network
+ * header, and validate_xmit_vlan() puts back without moving it.
+ */
+static const struct iphdr *flow_inner_ip(const struct sk_buff *skb)
+{
+	const struct ethhdr *eth = (const void *)skb->data;
+	bool tagged = eth_type_vlan(eth->h_proto);
+
+	return (const void *)(skb->data + (tagged ? VLAN_ETH_HLEN : ETH_HLEN));
+}
+
 static void flow_push_headers(struct sk_buff *skb,
 			      const struct flow_path *path,
 			      const struct flow_tunnel_dev *tunnel,
@@ -276,7 +289,8 @@ static void flow_push_headers(struct sk_buff *skb,
 {
 	const struct ip_tunnel_key *key = &info->key;
 	u8 proto = tunnel->kind == FLOW_TUNNEL_GRE ? IPPROTO_GRE : IPPROTO_UDP;
-	u8 tos = ip_tunnel_ecn_encap(key->tos, ip_hdr(skb), skb);
+	const struct iphdr *inner = flow_inner_ip(skb);
+	u8 tos = ip_tunnel_ecn_encap(key->tos, inner, skb);
 
 	if (tunnel->kind == FLOW_TUNNEL_VXLAN)
 		flow_push_vxlan(skb, info);
@@ -284,7 +298,13 @@ static void flow_push_headers(struct sk_buff *skb,
 		flow_push_geneve(skb, info);
 	else
 		flow_push_gre(skb, info);
-	if (proto == IPPROTO_UDP)
+	/*
+	 * ip_md_tunnel_xmit() asks when the GRE header is on already, and
+	 * skb_protocol() then finds no EtherType behind a tag.
+	 */
+	if (proto == IPPROTO_GRE)
+		tos = ip_tunnel_ecn_encap(key->tos, inner, skb);
+	else
 		flow_push_udp(skb, path, src, key->tp_dst ?: tunnel->dst_port,
 			      test_bit(IP_TUNNEL_CSUM_BIT, key->tun_flags));
 	if (path->ipv6)

@@ -3,6 +3,7 @@
 mod actions;
 mod chains;
 mod conntrack;
+mod ecn;
 mod keys;
 mod lab;
 mod packet;
@@ -40,6 +41,7 @@ pub(super) const CASES: &[Case] = &[
     all("nicsim-flow/vxlan", tunnels::vxlan_both_ways),
     all("nicsim-flow/geneve-options", tunnels::geneve_with_options),
     all("nicsim-flow/gre-key", tunnels::gre_with_a_key),
+    all("nicsim-flow/outer-ecn", ecn::as_the_kernel_writes_it),
     all("nicsim-flow/unknown-neighbour", tunnels::unknown_neighbour),
     all("nicsim-flow/tunnel-refusals", tunnels::refused),
     all("nicsim-flow/tunnel-device-goes-away", tunnels::device_goes_away),

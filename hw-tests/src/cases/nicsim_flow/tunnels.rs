@@ -23,10 +23,10 @@ const GENEVE_PORT: u16 = 6081;
 const OPTION: GeneveOption = GeneveOption { class: 0x0102, kind: 0x80, data: 0x0a0b_0c0d };
 
 /// A tunnel device that goes when it is dropped.
-struct Tunnel(&'static str);
+pub(super) struct Tunnel(&'static str);
 
 impl Tunnel {
-    fn new(name: &'static str, kind: &str) -> anyhow::Result<Self> {
+    pub(super) fn new(name: &'static str, kind: &str) -> anyhow::Result<Self> {
         run(&format!("ip link add {name} type {kind}"))?;
         let tunnel = Self(name);
         run(&format!("ip link set {name} up"))?;
@@ -43,7 +43,8 @@ impl Drop for Tunnel {
     }
 }
 
-fn underlay() -> anyhow::Result<()> {
+/// The way to the far end.
+pub(super) fn underlay() -> anyhow::Result<()> {
     run(&format!("ip addr add 172.16.0.1/24 dev {UPLINK}"))?;
     know_neighbour()
 }
