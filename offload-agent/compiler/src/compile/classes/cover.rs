@@ -3,6 +3,10 @@
 //! A packet is looked for: it must differ from each key in one of its bits, so one key after the other is left by each of its bits in turn. A
 //! packet is found soon where there are many; where there is none, few keys take all.
 
+use std::collections::BTreeMap;
+
+use rustc_hash::FxHashSet;
+
 use crate::compile::ir::{Key, KeyField};
 use crate::openflow::Masked;
 
@@ -39,6 +43,30 @@ impl Search {
             inside = with_bit(&inside, field, bit, asked);
         }
         false
+    }
+}
+
+/// Keys, to find out whether one of them takes all of another. Few ask for different bits, so a look at each list of bits is enough.
+#[derive(Default)]
+pub(super) struct Keys(BTreeMap<Vec<(KeyField, u128)>, FxHashSet<Vec<u128>>>);
+
+impl Keys {
+    pub(super) fn add(&mut self, key: &Key) {
+        let bits = key.fields().map(|(field, asked)| ((field, asked.mask), asked.value));
+        let (shape, values): (Vec<_>, Vec<_>) = bits.unzip();
+        self.0.entry(shape).or_default().insert(values);
+    }
+
+    /// Whether one of the keys takes all packets of this one.
+    pub(super) fn cover(&self, key: &Key) -> bool {
+        self.0.iter().any(|(shape, values)| {
+            let known = shape.iter().map(|(field, mask)| {
+                let asked = key.get(*field).filter(|asked| asked.mask & mask == *mask)?;
+                Some(asked.value & mask)
+            });
+            let known: Option<Vec<u128>> = known.collect();
+            known.is_some_and(|known| values.contains(&known))
+        })
     }
 }
 
@@ -90,6 +118,18 @@ mod tests {
         let halves = [port(0, 0x8000), port(0x8000, 0xc000), port(0xc000, 0xc000)];
         assert!(!may_leave(&Key::any(), &halves.each_ref()));
         assert!(may_leave(&Key::any(), &halves[..2].iter().collect::<Vec<_>>()));
+    }
+
+    #[test]
+    fn a_key_that_takes_all_of_another_is_found() {
+        let mut keys = Keys::default();
+        let tcp = Key::any().with(KeyField::IpProto, 6);
+        keys.add(&tcp.clone().with_masked(KeyField::DstPort, Masked::new(80, 0xfff0)));
+        assert!(keys.cover(&tcp.clone().with(KeyField::DstPort, 81)));
+        assert!(!keys.cover(&tcp.clone().with(KeyField::DstPort, 96)));
+        assert!(!keys.cover(&tcp));
+        keys.add(&Key::any());
+        assert!(keys.cover(&tcp));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use tc_filter::{Action, ChainId, Filter, FilterId, HwPolicy};
 use super::Destination;
 use super::asked::{Asked, asked};
 use super::class::{Connection, Region};
-use super::cover::may_leave;
+use super::cover::{Keys, may_leave};
 use crate::compile::ir::{Key, KeyField};
 use crate::openflow::Masked;
 
@@ -134,10 +134,10 @@ impl<'a> Walk<'a> {
     fn chain(&self, at: Place, region: &Region, ends: &mut Ends<'a>) -> Vec<(Place, Region)> {
         let (chain, found) = at;
         let mut on = Vec::new();
-        let mut tried: Vec<&Asked> = Vec::new();
+        let (mut tried, mut whole) = (Vec::<&Asked>::new(), Keys::default());
         for step in self.steps(chain) {
             let Some(taken) = region.and(&step.asked.key) else { continue };
-            if tried.iter().any(|before| before.whole && before.key.covers(&taken)) {
+            if whole.cover(&taken) {
                 continue;
             }
             match &step.end {
@@ -154,6 +154,9 @@ impl<'a> Walk<'a> {
                 }
             }
             tried.push(&step.asked);
+            if step.asked.whole {
+                whole.add(&step.asked.key);
+            }
         }
         // A chain behind the first has a filter for whatever comes there: a miss would be no way back.
         if chain == ChainId::ZERO {
