@@ -81,7 +81,6 @@ fn expected(node_name: &str) -> Vec<(String, Option<String>)> {
 
 fn check(node_name: &str, bridges: &[&str]) {
     for profile in PROFILES {
-        check_classes(node_name, bridges, profile);
         let table = ask(node_name, bridges, profile);
         let expected = expected(node_name);
         assert!(!expected.is_empty());
@@ -94,47 +93,6 @@ fn check(node_name: &str, bridges: &[&str]) {
                     line.contains("  ovs  ") && line.contains(&fact),
                     "{node_name}, {profile}: not `{fact}`, but {line}"
                 ),
-            }
-        }
-    }
-}
-
-/// What is said of a packet's class allows for what becomes of the packet, and has the fact that forbids it.
-fn check_classes(node_name: &str, bridges: &[&str], profile: &str) {
-    let mut arguments = files(node_name, bridges, profile);
-    arguments.extend(["--output", "json"].map(str::to_owned));
-    let json: Value = serde_json::from_slice(&compile(&arguments).stdout).unwrap();
-    let packets = fs::read_to_string(here("traffic").join(format!("{node_name}.yaml"))).unwrap();
-    let packets = packets.lines().filter_map(|line| line.strip_prefix("  packet: "));
-    for ((name, fact), packet) in expected(node_name).iter().zip(packets) {
-        let (bridge, flow) = packet.split_once(' ').unwrap_or((bridges[0], packet));
-        let value = |key: &str| flow.split(',').find_map(|word| word.strip_prefix(key));
-        let number: u16 = value("in_port=").unwrap().parse().unwrap();
-        let is_it = |port: &&Value| {
-            let numbers = port["numbers"].as_array().unwrap();
-            port["bridge"] == bridge && numbers.iter().any(|one| *one == number)
-        };
-        let port = json["ports"].as_array().unwrap().iter().find(is_it).unwrap();
-        let tag = if value("dl_vlan=").is_some() { "802.1Q" } else { "untagged" };
-        let lane =
-            value("tun_id=").map_or_else(|| tag.to_owned(), |key| format!("key {key} {tag}"));
-        let protocol = flow.split(',').next().unwrap().to_uppercase();
-        let traffic = [format!("IPv4 {protocol} established"), format!("IPv4 {protocol}")];
-        let classes = port["classes"].as_array().unwrap().iter();
-        let mut mine = classes.filter(|one| {
-            one["lane"] == lane && traffic.iter().any(|traffic| one["traffic"] == **traffic)
-        });
-        let class = mine.next().unwrap_or_else(|| panic!("{name}: {lane} {traffic:?}"));
-        let outcome = class["outcome"].as_str().unwrap();
-        match fact {
-            None => assert_ne!(outcome, "ovs", "{node_name}, {profile}: {name}"),
-            Some(fact) => {
-                assert!(["ovs", "split"].contains(&outcome), "{node_name}, {profile}: {name}");
-                // The table of packets says what NORMAL would do.
-                let normal = fact == "its address is learned";
-                let fact = if normal { "NORMAL is not offloaded" } else { fact.as_str() };
-                let why = format!("{} {}", class["kept"], class["without_a_filter"]);
-                assert!(why.contains(fact), "{node_name}, {profile}: {name}: {why}");
             }
         }
     }

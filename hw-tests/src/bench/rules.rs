@@ -175,8 +175,8 @@ fn filter(device: IfIndex, number: u32, hw: HwPolicy) -> Filter {
         prio: Prio::MIN,
         handle: Handle::new(number + 1).unwrap_or(Handle::MAX),
         protocol: EtherType::IPV4,
-        key,
-        actions: vec![Action::Vlan(Vlan::Push(tag)), Action::Mirred(Mirred::redirect(device))],
+        key: key.into(),
+        actions: [Action::Vlan(Vlan::Push(tag)), Action::Mirred(Mirred::redirect(device))].into(),
         hw,
         cookie: Some(Cookie::ours(u64::from(number))),
     }

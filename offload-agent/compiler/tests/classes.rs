@@ -217,7 +217,7 @@ fn check(rules: &Ruleset, ports: &PortMap, card: &Capabilities, packets: &[Packe
     let answers = states.iter().take(if tracks { states.len() } else { 1 });
     for verdict in classes(&compiled, ports, None) {
         let bridge = verdict.bridge.clone();
-        let number = *verdict.ports.keys().next().unwrap();
+        let number = ports.bridges[&bridge].by_name(&verdict.ports[0]).unwrap();
         let ingress = flow_compiler::compile::ir::Ingress { bridge, port: number };
         let of_tunnel = number.0 == REMOTES[0].0;
         for state in answers.clone() {
@@ -341,10 +341,11 @@ impl Found<'_> {
                 .iter()
                 .any(|one| matches!(one, Action::Gact(tc_filter::action::Gact::Goto(_))))
         });
-        let zones = asked.flat_map(|filter| &filter.actions).filter_map(|action| match action {
-            Action::Ct(Ct::Track(track)) => Some(track.zone),
-            _ => None,
-        });
+        let zones =
+            asked.flat_map(|filter| filter.actions.iter()).filter_map(|action| match action {
+                Action::Ct(Ct::Track(track)) => Some(track.zone),
+                _ => None,
+            });
         let known: Vec<bool> = zones
             .map(|zone| {
                 conntrack

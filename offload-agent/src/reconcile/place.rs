@@ -99,7 +99,7 @@ fn levels_by_chain(wanted: &Rechained) -> BTreeMap<ChainId, Vec<Level<'_>>> {
 fn seat(filter: &Filter, prio: Prio, at: Option<&Filter>, handles: &mut Handles) -> Filter {
     let slot = Slot { attach: filter.attach, chain: filter.chain, prio };
     let handle = at.map_or_else(|| handles.next(slot, filter.handle), |there| there.handle);
-    let cookie = at.and_then(|there| there.cookie.clone()).or_else(|| filter.cookie.clone());
+    let cookie = at.and_then(|there| there.cookie).or(filter.cookie);
     Filter {
         prio,
         handle,

@@ -8,6 +8,7 @@
 //! is whole or it is not at all, and what leads to it becomes a guard.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use switchdev::tc::Sentence;
 use tc_filter::action::Ct;
@@ -178,7 +179,7 @@ fn note_lost(wanted: &Filters, lost: &Lost, bearable: &mut Bearable) {
 /// One chain of one attach point, walked from the top.
 struct OneChain<'a> {
     /// What a guard does here: a tracked packet, say, has to be untracked before it passes.
-    exit: Vec<Action>,
+    exit: Arc<[Action]>,
     refusals: &'a Refusals,
     lost: &'a Lost,
     /// Matches whose packets nothing keeps for Open vSwitch, and why.
@@ -193,7 +194,7 @@ impl<'a> OneChain<'a> {
         lost: &'a Lost,
     ) -> Self {
         let catch_all = filters.last().filter(|_| chain != ChainId::ZERO);
-        let exit = catch_all.map_or_else(|| vec![Action::PASS], |last| last.actions.clone());
+        let exit = catch_all.map_or_else(|| [Action::PASS].into(), |last| last.actions.clone());
         Self { exit, refusals, lost, holes: Vec::new() }
     }
 
@@ -276,16 +277,19 @@ mod tests {
     fn pipeline(nat: Option<CtNat>) -> Filters {
         let rules = [
             (0, 1, vec![track(nat), goto(1)]),
-            (0, 2, to(3, 2, 7).actions()),
+            (0, 2, to(3, 2, 7).actions().to_vec()),
             (1, 1, vec![goto(2)]),
             (1, 7, vec![Action::Ct(Ct::Clear), Action::PASS]),
-            (2, 1, to(4, 1, 7).actions()),
+            (2, 1, to(4, 1, 7).actions().to_vec()),
             (2, 7, vec![Action::Ct(Ct::Clear), Action::PASS]),
         ];
         let filters = (1u16..).zip(rules).map(|(prio, (chain, address, actions))| {
             let rule = Rule { ..to(1, address, 7) };
             let chain = ChainId::new(chain).unwrap();
-            Filter { actions, ..rule.filter(HOOKS[0], chain, prio, u32::from(prio)) }
+            Filter {
+                actions: actions.into(),
+                ..rule.filter(HOOKS[0], chain, prio, u32::from(prio))
+            }
         });
         filters.map(|filter| (filter.id(), filter)).collect()
     }
@@ -298,7 +302,11 @@ mod tests {
             wanted.values().find(|filter| filter.actions == to(4, 1, 7).actions()).unwrap();
         refusals.add(output, Sentence::new("no mirred".to_owned()));
         let bearable = withhold(&wanted, &refusals);
-        bearable.filters.into_values().map(|filter| (filter.chain.get(), filter.actions)).collect()
+        bearable
+            .filters
+            .into_values()
+            .map(|filter| (filter.chain.get(), filter.actions.to_vec()))
+            .collect()
     }
 
     #[test]
@@ -314,6 +322,6 @@ mod tests {
     #[test]
     fn behind_a_translation_the_packets_stay_away_from_the_start() {
         let left = left(Some(CtNat::Committed));
-        assert_eq!(left, [(0, vec![Action::PASS]), (0, to(3, 2, 7).actions())]);
+        assert_eq!(left, [(0, vec![Action::PASS]), (0, to(3, 2, 7).actions().to_vec())]);
     }
 }

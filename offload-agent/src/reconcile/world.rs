@@ -2,6 +2,7 @@
 //! through rulesets of a few rules.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use proptest::prelude::*;
 use tc_filter::action::{Gact, Mirred};
@@ -40,8 +41,8 @@ impl Rule {
         self.protocol == other.protocol && self.address == other.address
     }
 
-    pub(super) fn actions(&self) -> Vec<Action> {
-        vec![self.action.clone()]
+    pub(super) fn actions(&self) -> Arc<[Action]> {
+        [self.action.clone()].into()
     }
 
     pub(super) fn filter(&self, attach: Attach, chain: ChainId, prio: u16, handle: u32) -> Filter {
@@ -57,7 +58,8 @@ impl Rule {
                 eth: EthKey { dst: Some(dst), src: None },
                 ..FlowerMatch::default()
             }
-            .normalized(),
+            .normalized()
+            .into(),
             actions: self.actions(),
             hw: HwPolicy::SkipSw,
             cookie: Some(Cookie::ours(u64::from(handle))),

@@ -37,8 +37,8 @@ pub fn filter() -> impl Strategy<Value = Filter> {
             prio: Prio::new(prio).unwrap_or(Prio::MAX),
             handle: Handle::new(handle).unwrap_or(Handle::MAX),
             protocol,
-            key,
-            actions,
+            key: key.into(),
+            actions: actions.into(),
             hw,
             cookie: cookie.map(Cookie::ours),
         };

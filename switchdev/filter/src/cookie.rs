@@ -6,8 +6,12 @@ use std::fmt;
 ///
 /// It has 1 to 15 bytes: the kernel would take 16, but OVS takes every 16-byte cookie for one of
 /// its own flow ids (`tc.c`, `nl_parse_act_cookie`).
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Cookie(Vec<u8>);
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Cookie {
+    /// Its bytes, and zeros behind them.
+    bytes: [u8; Self::MAX_LEN],
+    len: u8,
+}
 
 /// A cookie of the wrong length.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -30,38 +34,48 @@ impl Cookie {
         if bytes.is_empty() || bytes.len() > Self::MAX_LEN {
             return Err(CookieTooLong(bytes.len()));
         }
-        Ok(Self(bytes.to_vec()))
+        Ok(Self::of(bytes))
     }
 
     /// Our mark, followed by a number of the caller's.
     #[must_use]
     pub fn ours(number: u64) -> Self {
-        Self([&Self::MARK[..], &number.to_be_bytes()].concat())
+        Self::of(&[&Self::MARK[..], &number.to_be_bytes()].concat())
+    }
+
+    /// Bytes that are not too many.
+    fn of(bytes: &[u8]) -> Self {
+        let mut cookie = Self { bytes: [0; Self::MAX_LEN], len: 0 };
+        for (place, byte) in cookie.bytes.iter_mut().zip(bytes) {
+            *place = *byte;
+            cookie.len += 1;
+        }
+        cookie
     }
 
     /// Whether it begins with our mark.
     #[must_use]
     pub fn is_ours(&self) -> bool {
-        self.0.starts_with(&Self::MARK)
+        self.bytes().starts_with(&Self::MARK)
     }
 
     /// The number given to [`Cookie::ours`].
     #[must_use]
     pub fn number(&self) -> Option<u64> {
-        let rest = self.0.strip_prefix(&Self::MARK)?;
+        let rest = self.bytes().strip_prefix(&Self::MARK)?;
         rest.try_into().ok().map(u64::from_be_bytes)
     }
 
     /// The bytes.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
-        &self.0
+        self.bytes.get(..usize::from(self.len)).unwrap_or_default()
     }
 }
 
 impl fmt::Display for Cookie {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        self.bytes().iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 

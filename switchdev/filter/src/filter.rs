@@ -1,6 +1,7 @@
 //! One TC flower filter, and what names it.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::{Action, Attach, ChainId, Cookie, EtherType, FlowerMatch, Handle, Prio};
 
@@ -42,10 +43,10 @@ pub struct Filter {
     pub handle: Handle,
     /// The outermost EtherType it takes, or [`EtherType::ALL`].
     pub protocol: EtherType,
-    /// Which packets it takes.
-    pub key: FlowerMatch,
+    /// Which packets it takes. Filters of many ports may share it.
+    pub key: Arc<FlowerMatch>,
     /// What happens to them, in this order.
-    pub actions: Vec<Action>,
+    pub actions: Arc<[Action]>,
     /// Where it may run.
     pub hw: HwPolicy,
     /// Our mark, kept by the kernel with each action. A filter without an action cannot carry one.
@@ -87,8 +88,8 @@ impl Filter {
     /// ranges of one port are a port, a burst is what the kernel's clock can express.
     #[must_use]
     pub fn normalized(mut self) -> Self {
-        self.key = self.key.normalized();
-        self.actions = self.actions.into_iter().map(Action::normalized).collect();
+        self.key = Arc::new(Arc::unwrap_or_clone(self.key).normalized());
+        self.actions = self.actions.iter().cloned().map(Action::normalized).collect();
         if self.actions.is_empty() {
             self.cookie = None;
         }

@@ -65,8 +65,8 @@ fn filter(device: IfIndex, chain_number: u32, prio: u16, handle: u32, action: Ac
         prio: Prio::new(prio).unwrap_or(Prio::MAX),
         handle: Handle::new(handle).unwrap_or(Handle::MAX),
         protocol: EtherType::IPV4,
-        key,
-        actions: vec![action],
+        key: key.into(),
+        actions: [action].into(),
         hw: HwPolicy::Both,
         cookie: Some(Cookie::ours(u64::from(prio))),
     }
@@ -109,7 +109,7 @@ fn a_taken_id_is_refused_by_add_and_changed_by_replace(
 ) -> Result<(), Broken> {
     let fact = "adding to a taken id fails with Exists";
     let mut changed = filters(device).remove(0);
-    changed.actions = vec![Action::DROP];
+    changed.actions = [Action::DROP].into();
     let outcome = one(tc, fact, Op::Add(changed.clone()))?;
     hold(fact, matches!(outcome, Err(TcError::Exists(_))), &outcome)?;
     let fact = "replacing changes the filter in its place";

@@ -108,7 +108,7 @@ fn remote_pod(text: &mut String, pod: usize) {
     let tunnel = FIRST_TUNNEL + pod % NODES;
     let encap = "move:OXM_OF_METADATA[0..23]->NXM_NX_TUN_ID[0..23]";
     let fields = format!(
-        "{encap},set_field:{pod:#x}/0xffff->tun_metadata0,move:NXM_NX_REG14[0..14]->NXM_NX_TUN_METADATA0[16..30]"
+        "{encap},set_field:{pod:#x}->tun_metadata0,move:NXM_NX_REG14[0..14]->NXM_NX_TUN_METADATA0[16..30]"
     );
     rule(
         text,

@@ -40,13 +40,8 @@ pub enum Reason {
     },
     /// The port's link is down, so OVS drops what is sent there.
     LinkDown(String),
-    /// The two ports are not on one card.
-    OtherSwitch {
-        /// Where packets come in.
-        from: String,
-        /// Where they are to go.
-        to: String,
-    },
+    /// The port that packets are to go to is on another card than the one they come in by.
+    OtherSwitch(String),
     /// Packets come in by a port whose filters would not be ours or would not see them all.
     Ingress {
         /// The port.
@@ -173,7 +168,7 @@ impl Reason {
             Reason::NoSuchPort(_) => "no_such_port",
             Reason::PortKind { .. } => "output_port_kind",
             Reason::LinkDown(_) => "link_down",
-            Reason::OtherSwitch { .. } => "other_switch",
+            Reason::OtherSwitch(_) => "other_switch",
             Reason::Ingress { .. } => "ingress_port",
             Reason::NoTagToSet => "no_tag_to_set",
             Reason::LlcRule => "llc_rule",
@@ -273,8 +268,8 @@ impl fmt::Display for Reason {
             Reason::NoSuchPort(port) => write!(f, "the bridge has no port {port}"),
             Reason::PortKind { port, kind } => write!(f, "output port {port} is {kind}"),
             Reason::LinkDown(port) => write!(f, "the link of output port {port} is down"),
-            Reason::OtherSwitch { from, to } => {
-                write!(f, "ports {from} and {to} are not on the same embedded switch")
+            Reason::OtherSwitch(to) => {
+                write!(f, "output port {to} is not on the embedded switch of the input port")
             }
             Reason::Ingress { port, why } => write!(f, "input port {port} {why}"),
             Reason::NoTagToSet => f.write_str(

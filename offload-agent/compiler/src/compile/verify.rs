@@ -12,12 +12,13 @@
 //! 5. from `assign_prios` on, entries that overlap stand at rising prios, in their order, and a prio has one protocol;
 //!    every chain but the first ends with a filter that takes every packet.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use super::Stage;
 use super::ir::{
     Bound, Does, Effect, Entry, FlowerChain, FlowerEntry, FlowerProgram, Key, KeyField, Op,
-    Program, Step, protocol,
+    Program, Step,
 };
 use crate::openflow::Field;
 
@@ -47,7 +48,7 @@ pub(super) fn checked(check: impl FnOnce() -> Result<(), Violation>) {
 ///
 /// The first [`Violation`].
 pub fn program(program: &Program) -> Result<(), Violation> {
-    let entries = program.ports.values().flatten().flat_map(|chain| &chain.entries);
+    let entries = program.chains.iter().flat_map(|chain| &chain.entries);
     entries.into_iter().try_for_each(unfolded)
 }
 
@@ -67,13 +68,26 @@ fn unfolded(entry: &Entry) -> Result<(), Violation> {
 ///
 /// The first [`Violation`].
 pub fn flower(program: &FlowerProgram, stage: Stage) -> Result<(), Violation> {
-    program.ports.values().flatten().try_for_each(|chain| one_chain(chain, stage))
+    let firsts: BTreeSet<usize> =
+        program.ports.values().filter_map(|port| port.chains.first().copied()).collect();
+    for (at, chain) in program.chains.iter().enumerate() {
+        one_chain(chain, firsts.contains(&at), stage)?;
+    }
+    one_protocol_a_prio(program, stage)
+}
+
+fn one_protocol_a_prio(program: &FlowerProgram, stage: Stage) -> Result<(), Violation> {
+    let mut prios = BTreeSet::new();
+    let mut places = program.prios.iter().map(|((chain, ..), prio)| (*chain, *prio));
+    let shared = places.find(|place| !prios.insert(*place));
+    let shared = shared.map(|(chain, prio)| format!("chain {chain} prio {prio}"));
+    ensure(shared.is_none(), stage, "shares a prio with another protocol", shared.as_ref())
 }
 
 /// Comparing all pairs of a longer list would take debug builds too long.
 const LONG: usize = 400;
 
-fn one_chain(chain: &FlowerChain, stage: Stage) -> Result<(), Violation> {
+fn one_chain(chain: &FlowerChain, first: bool, stage: Stage) -> Result<(), Violation> {
     let entries = chain.entries.as_slice();
     for (at, entry) in entries.iter().enumerate() {
         ensure(ends_with_output(entry), stage, "changes a packet nobody gets", Some(entry))?;
@@ -89,10 +103,7 @@ fn one_chain(chain: &FlowerChain, stage: Stage) -> Result<(), Violation> {
             pairs(entry, &entries[at + 1..], stage)?;
         }
     }
-    if stage == Stage::AssignPrios
-        && chain.number != tc_filter::ChainId::ZERO
-        && !entries.is_empty()
-    {
+    if stage == Stage::AssignPrios && !first && !entries.is_empty() {
         let last = entries.last();
         let total = last.is_some_and(|last| last.is_guard() && last.key == Key::any());
         ensure(total, stage, "is the last of a chain that loses packets", last)?;
@@ -121,13 +132,11 @@ fn ends_with_output(entry: &FlowerEntry) -> bool {
 }
 
 fn prios(first: &FlowerEntry, second: &FlowerEntry, stage: Stage) -> Result<(), Violation> {
-    let (Some(a), Some(b)) = (first.place, second.place) else {
+    let (Some(a), Some(b)) = (first.depth, second.depth) else {
         return ensure(false, stage, "has no place", Some(second));
     };
-    let rising = a.chain != b.chain || a.prio < b.prio || !first.key.overlaps(&second.key);
-    ensure(rising, stage, "overlaps one of the same or a lower prio", Some(second))?;
-    let same_protocol = a != b || protocol(&first.key) == protocol(&second.key);
-    ensure(same_protocol, stage, "shares a prio with another protocol", Some(second))
+    let rising = a < b || !first.key.overlaps(&second.key);
+    ensure(rising, stage, "overlaps one of the same or a lower prio", Some(second))
 }
 
 fn ensure<T: fmt::Display>(

@@ -6,7 +6,7 @@ use flow_compiler::capabilities::{Capabilities, Target};
 use flow_compiler::compile::ir::KeyField;
 use flow_compiler::plan::{CURTAIN, Plan};
 use tc_filter::text::Numbered;
-use tc_filter::{Attach, ChainId, Filter, HwPolicy};
+use tc_filter::{Action, Attach, ChainId, Filter, HwPolicy, IfIndex};
 
 /// The words of a filter for fields that some card cannot match.
 const KEYS: [(&str, KeyField); 9] = [
@@ -49,10 +49,27 @@ fn takes_one(card: &Capabilities, filter: &Filter) {
         (!card.nat && has(" nat "), "nat"),
         (!card.tunnels && has("tunnel_key"), "tunnel_key"),
         (outputs > card.max_outputs, "so many outputs"),
+        (!card.hairpin && sends_back(filter) && !is_uplink(filter), "way back to a VF"),
+        (!card.uplink_hairpin && sends_back(filter) && is_uplink(filter), "way back to the wire"),
     ];
     for (refused, what) in cannot {
         assert!(!refused, "{} has no {what}: {text}", card.name);
     }
+}
+
+/// Whether it sends packets to the device that they came by. A tunnel's device is none of the card's ports.
+fn sends_back(filter: &Filter) -> bool {
+    let into_a_tunnel = filter.actions.iter().any(|one| matches!(one, Action::TunnelKey(_)));
+    !into_a_tunnel
+        && filter.actions.iter().any(|action| match action {
+            Action::Mirred(sent) => filter.attach == Attach::Ingress(sent.to),
+            _ => false,
+        })
+}
+
+/// Whether it is the filter of the world's uplink.
+fn is_uplink(filter: &Filter) -> bool {
+    filter.attach == Attach::Ingress(IfIndex(super::UPLINK))
 }
 
 /// A (chain, prio) is one table, whichever port its filters are for.

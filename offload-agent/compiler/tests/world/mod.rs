@@ -23,11 +23,14 @@ use tc_filter::CtZone;
 
 pub(crate) const BRIDGE: &str = "br0";
 
+/// The device of the uplink.
+const UPLINK: u32 = 11;
+
 /// Port 1 is the uplink, 2 and 3 are representors, 4 is a veth, LOCAL is the bridge's own.
 pub(crate) fn ports() -> PortMap {
     let on_card = |role| Some(SwitchPort { id: "c0ffee".to_owned(), role });
     let all = [
-        (OfPort(1), "np0", 11, PortKind::System, on_card(SwitchRole::Uplink)),
+        (OfPort(1), "np0", UPLINK, PortKind::System, on_card(SwitchRole::Uplink)),
         (OfPort(2), "np0r0", 12, PortKind::System, on_card(SwitchRole::Representor)),
         (OfPort(3), "np0r1", 13, PortKind::System, on_card(SwitchRole::Representor)),
         (OfPort(4), "veth0", 14, PortKind::System, None),

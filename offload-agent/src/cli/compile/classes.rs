@@ -37,8 +37,7 @@ pub(super) fn print(
 pub(super) fn json(port: &PortVerdict, devices: &Devices) -> Value {
     json!({
         "bridge": port.bridge.0,
-        "ports": port.ports.values().collect::<Vec<_>>(),
-        "numbers": port.ports.keys().map(|number| number.0).collect::<Vec<_>>(),
+        "ports": port.ports,
         "dev": port.device.and_then(|device| name(device, devices)),
         "filters": port.filters,
         "chains": port.chains,

@@ -31,7 +31,7 @@ fn moody(seed: u8) -> FakeCard {
 
 fn refuses(seed: u8, filter: &Filter) -> bool {
     let dst = filter.key.eth.dst.map_or(0, |dst| dst.value().0[5] ^ dst.mask().0[5]);
-    let pass = u8::from(filter.actions == [Action::PASS]);
+    let pass = u8::from(*filter.actions == [Action::PASS]);
     (dst ^ seed ^ filter.protocol.0.to_be_bytes()[1] ^ (pass << 2)).count_ones() % 3 == 2
 }
 

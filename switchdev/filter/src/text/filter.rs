@@ -57,7 +57,7 @@ impl fmt::Display for FilterText<'_> {
             HwPolicy::SkipSw => " skip_sw verbose",
             HwPolicy::SkipHw => " skip_hw verbose",
         })?;
-        for each in &filter.actions {
+        for each in filter.actions.iter() {
             action::print(f, each, self.names)?;
             if let Some(cookie) = &filter.cookie {
                 write!(f, " cookie {cookie}")?;
@@ -116,8 +116,8 @@ fn parse(words: &mut Words<'_>, names: &dyn IfNames) -> Result<Filter, TextError
         prio: head.prio,
         handle: head.handle,
         protocol: head.protocol,
-        key,
-        actions,
+        key: key.into(),
+        actions: actions.into(),
         hw,
         cookie,
     })

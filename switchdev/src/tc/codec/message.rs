@@ -218,7 +218,7 @@ fn observe(message: &TcMessage, id: FilterId) -> Result<Observed, Unreadable> {
         prio: id.prio,
         handle: id.handle,
         protocol: EtherType(protocol),
-        key: flower::parse(&options)?,
+        key: flower::parse(&options)?.into(),
         cookie: cookie_of(&actions)?,
         actions: actions.into_iter().map(|seen| seen.action).collect(),
         hw: hw_policy(flags),

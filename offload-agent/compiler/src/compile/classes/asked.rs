@@ -30,8 +30,8 @@ pub(super) fn asked(filter: &Filter) -> Asked {
 
 /// The outermost EtherType is the filter's `protocol`, and behind a tag the next one is a key.
 fn ethertype(filter: &Filter) -> Key {
-    let Filter { protocol, key: FlowerMatch { vlan, .. }, .. } = filter;
-    match *protocol {
+    let vlan = &filter.key.vlan;
+    match filter.protocol {
         EtherType::ALL => Key::any(),
         tag if tag.is_vlan() => {
             let key = Key::any().with(KeyField::Tpid, tag.0.into());
@@ -58,7 +58,7 @@ impl Asking {
     }
 
     fn link(&mut self, filter: &Filter) {
-        let FlowerMatch { eth, vlan, cvlan, .. } = &filter.key;
+        let FlowerMatch { eth, vlan, cvlan, .. } = &*filter.key;
         self.add(KeyField::DstMac, eth.dst.map(mac));
         self.add(KeyField::SrcMac, eth.src.map(mac));
         self.exact(KeyField::VlanId, vlan.id.map(|id| id.get().into()));
@@ -67,7 +67,7 @@ impl Asking {
     }
 
     fn network(&mut self, filter: &Filter) {
-        let FlowerMatch { ip, arp, .. } = &filter.key;
+        let FlowerMatch { ip, arp, .. } = &*filter.key;
         self.exact(KeyField::IpProto, ip.proto.map(|proto| proto.0.into()));
         self.add(KeyField::IpTos, ip.tos.map(number));
         self.add(KeyField::IpTtl, ip.ttl.map(number));
@@ -83,7 +83,7 @@ impl Asking {
     }
 
     fn transport(&mut self, filter: &Filter) {
-        let FlowerMatch { l4, icmp, .. } = &filter.key;
+        let FlowerMatch { l4, icmp, .. } = &*filter.key;
         self.port(KeyField::SrcPort, l4.src);
         self.port(KeyField::DstPort, l4.dst);
         self.add(KeyField::TcpFlags, l4.tcp_flags.map(number));

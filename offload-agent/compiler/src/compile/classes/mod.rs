@@ -40,8 +40,8 @@ use walk::{Chains, Ends};
 pub struct PortVerdict {
     /// The bridge.
     pub bridge: BridgeName,
-    /// The ports by number: one, or all tunnels of a device.
-    pub ports: BTreeMap<OfPort, String>,
+    /// The ports: one, or all tunnels of a device.
+    pub ports: Vec<String>,
     /// Their device.
     pub device: Option<IfIndex>,
     /// Its filters.
@@ -207,8 +207,7 @@ impl<'a> Node<'a> {
         let fit = ports.clone().filter(|(number, _)| why(*number).is_none()).collect();
         let fit = Device { bridge: device.bridge, ports: fit };
         let busy = (!fit.ports.is_empty()).then(|| self.busy(&fit, device));
-        let idle =
-            ports.filter_map(|(number, port)| Some(idle(device, (number, port), why(number)?)));
+        let idle = ports.filter_map(|(number, port)| Some(idle(device, port, why(number)?)));
         busy.into_iter().chain(idle).collect()
     }
 
@@ -220,7 +219,7 @@ impl<'a> Node<'a> {
         let chains = Chains::of(filters, fit.ways(), left.collect());
         PortVerdict {
             bridge: device.bridge.clone(),
-            ports: fit.ports.iter().map(|(number, port)| (*number, port.name.clone())).collect(),
+            ports: fit.ports.iter().map(|(_, port)| port.name.clone()).collect(),
             device: device.index(),
             filters: filters.len(),
             chains: chains.len(),
@@ -353,10 +352,10 @@ fn way(port: &Port) -> Key {
     })
 }
 
-fn idle(device: &Device<'_>, (number, port): (OfPort, &Port), why: &Reason) -> PortVerdict {
+fn idle(device: &Device<'_>, port: &Port, why: &Reason) -> PortVerdict {
     PortVerdict {
         bridge: device.bridge.clone(),
-        ports: BTreeMap::from([(number, port.name.clone())]),
+        ports: vec![port.name.clone()],
         device: device.index(),
         filters: 0,
         chains: 0,

@@ -28,7 +28,7 @@ type Said<'a> = (Outcome, String, Vec<String>);
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let PortVerdict { bridge, ports, filters, chains, .. } = self.port;
-        write!(f, "{} of {bridge}: ", list(ports.values()))?;
+        write!(f, "{} of {bridge}: ", ports.join(", "))?;
         if let Some(why) = &self.port.idle {
             return writeln!(f, "ovs; {why}");
         }

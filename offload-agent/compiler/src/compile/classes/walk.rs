@@ -267,7 +267,7 @@ fn in_common(one: &Key, other: &Key) -> Key {
 /// What a filter's actions come to.
 fn end(filter: &Filter) -> End {
     let (mut through, mut sent, mut tunnel) = (Through::default(), BTreeSet::new(), None);
-    for action in &filter.actions {
+    for action in filter.actions.iter() {
         match action {
             Action::Gact(Gact::Goto(chain)) => return End::Goto(*chain, through),
             Action::Gact(Gact::Drop) => return done(sent),

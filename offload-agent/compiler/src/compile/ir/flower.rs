@@ -7,8 +7,11 @@ use std::rc::Rc;
 use tc_filter::action::VlanTpid;
 use tc_filter::{ChainId, EtherType, Prio};
 
+use super::filling::FillingText;
+use super::program::place_of;
 use super::{
-    Arrival, CtStep, Encap, Ingress, Key, KeyField, PortRef, RuleId, Settled, Trail, UNTAGGED,
+    Arrival, CtStep, Encap, Filling, Ingress, Key, KeyField, PortRef, RuleId, Settled, Trail,
+    UNTAGGED,
 };
 use crate::compile::verdict::Reason;
 use crate::openflow::{Field, Masked, MeterId};
@@ -16,8 +19,12 @@ use crate::openflow::{Field, Masked, MeterId};
 /// What each input port's filters will be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FlowerProgram {
-    /// The chains of each port; packets start in the first.
-    pub ports: BTreeMap<Ingress, Vec<FlowerChain>>,
+    /// All chains. Ports that do the same with some packets share the chain for them.
+    pub chains: Vec<FlowerChain>,
+    /// Those of each port.
+    pub ports: BTreeMap<Ingress, PortChains>,
+    /// Which prio each table has, once that is decided.
+    pub prios: BTreeMap<Table, Prio>,
     /// Input ports that get no filters, and why.
     pub idle: BTreeMap<Ingress, Reason>,
     /// Rules, or a rule's part on one port, that need no more work.
@@ -41,17 +48,40 @@ pub struct Unguarded {
     pub reason: Reason,
 }
 
+/// The chains of one port.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PortChains {
+    /// Which they are; packets start in the first.
+    pub chains: Vec<usize>,
+    /// What they will be in TC, once that is decided.
+    pub uses: Vec<Use>,
+}
+
+/// A chain of a port in TC.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Use {
+    /// The chain.
+    pub chain: usize,
+    /// What its headers of tunnels are filled in with.
+    pub filling: Filling,
+    /// Its number.
+    pub number: ChainId,
+}
+
+/// A table in the card: the chain, how many entries a packet could have matched before, one behind the other, and the protocol.
+pub type Table = (ChainId, usize, EtherType);
+
 /// Entries in the order in which they are tried.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FlowerChain {
+    /// The port it was made for. All that is said of a chain holds for any other that shares it.
+    pub of: Rc<Ingress>,
     /// The entries.
     pub entries: Vec<FlowerEntry>,
     /// What all packets here have in common.
     pub base: Key,
     /// How packets get here.
     pub arrival: Arrival,
-    /// Its number, once that is decided.
-    pub number: ChainId,
 }
 
 /// What will be one filter.
@@ -63,17 +93,8 @@ pub struct FlowerEntry {
     pub key: Key,
     /// What happens to them.
     pub effect: Effect,
-    /// Where it will stand, once that is decided.
-    pub place: Option<Place>,
-}
-
-/// Where a filter stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
-    /// The chain.
-    pub chain: ChainId,
-    /// The prio; lowest in its chain until `assign_prios` has run.
-    pub prio: Prio,
+    /// How many entries a packet could have matched before, one behind the other, once that is decided.
+    pub depth: Option<usize>,
 }
 
 /// What happens to the packets of an entry.
@@ -87,8 +108,10 @@ pub enum Effect {
     Goto {
         /// Through connection tracking.
         through: Vec<CtStep>,
-        /// The chain's place among the port's.
+        /// The chain's place.
         chain: usize,
+        /// What headers of tunnels are filled in with there; `None` for what they are filled in with here.
+        filling: Option<Filling>,
     },
 }
 
@@ -122,6 +145,18 @@ pub enum Op {
     Encap(Box<Encap>),
 }
 
+impl Effect {
+    /// Where it leads, for a port that fills headers in with this.
+    pub fn leads_to(&self, filling: &Filling) -> Option<(usize, Filling)> {
+        match self {
+            Effect::Goto { chain, filling: own, .. } => {
+                Some((*chain, own.clone().unwrap_or_else(|| filling.clone())))
+            }
+            Effect::Act(_) | Effect::Pass(_) => None,
+        }
+    }
+}
+
 impl Op {
     /// Whether the packet, or a copy of it, leaves.
     pub fn sends(&self) -> bool {
@@ -131,8 +166,21 @@ impl Op {
 
 impl FlowerChain {
     /// A chain without entries.
-    pub fn new(base: Key, arrival: Arrival) -> FlowerChain {
-        FlowerChain { entries: Vec::new(), base, arrival, number: ChainId::ZERO }
+    pub fn new(of: Rc<Ingress>, base: Key, arrival: Arrival) -> FlowerChain {
+        FlowerChain { of, entries: Vec::new(), base, arrival }
+    }
+
+    /// Its tables, but for the chain's number.
+    pub fn tables(&self) -> BTreeSet<(usize, EtherType)> {
+        self.entries.iter().filter_map(FlowerEntry::table).collect()
+    }
+
+    /// Where its entries lead, in their order, for a port that fills headers in with this.
+    pub fn leads_to<'a>(
+        &'a self,
+        filling: &'a Filling,
+    ) -> impl DoubleEndedIterator<Item = (usize, Filling)> + 'a {
+        self.entries.iter().filter_map(move |entry| entry.effect.leads_to(filling))
     }
 }
 
@@ -140,6 +188,11 @@ impl FlowerEntry {
     /// Whether it keeps packets for OVS.
     pub fn is_guard(&self) -> bool {
         matches!(self.effect, Effect::Pass(_))
+    }
+
+    /// The table it is in, but for the chain's number, once that is decided.
+    pub fn table(&self) -> Option<(usize, EtherType)> {
+        self.depth.map(|depth| (depth, protocol(&self.key)))
     }
 
     /// The rule that says what happens.
@@ -159,13 +212,23 @@ pub fn protocol(key: &Key) -> EtherType {
 
 impl fmt::Display for FlowerProgram {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (ingress, chains) in &self.ports {
+        for (ingress, port) in &self.ports {
             writeln!(f, "port {ingress}")?;
-            for (number, chain) in chains.iter().enumerate() {
+            for (number, at) in port.chains.iter().enumerate() {
+                let Some(chain) = self.chains.get(*at) else { continue };
                 if number > 0 {
                     writeln!(f, " chain {number}{}", chain.arrival)?;
                 }
-                chain.entries.iter().try_for_each(|entry| writeln!(f, "  {entry}"))?;
+                for entry in &chain.entries {
+                    let entry = entry.local(&port.chains);
+                    match port.uses.iter().find(|used| used.chain == *at) {
+                        None => writeln!(f, "  {entry}")?,
+                        Some(Use { number, .. }) => {
+                            let Some(prio) = self.prio(&entry, *number) else { continue };
+                            writeln!(f, "  chain {number} prio {prio} {entry}")?;
+                        }
+                    }
+                }
             }
         }
         for (ingress, reason) in &self.idle {
@@ -175,11 +238,27 @@ impl fmt::Display for FlowerProgram {
     }
 }
 
+impl FlowerProgram {
+    /// The prio of an entry in a chain of this number; `None` if it gets none.
+    pub fn prio(&self, entry: &FlowerEntry, number: ChainId) -> Option<Prio> {
+        let Some((depth, protocol)) = entry.table() else { return Some(Prio::MIN) };
+        self.prios.get(&(number, depth, protocol)).copied()
+    }
+}
+
+impl FlowerEntry {
+    /// The same with the chains of a port by their place among these.
+    fn local(&self, chains: &[usize]) -> FlowerEntry {
+        let mut here = self.clone();
+        if let Effect::Goto { chain, .. } = &mut here.effect {
+            *chain = place_of(*chain, chains);
+        }
+        here
+    }
+}
+
 impl fmt::Display for FlowerEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(place) = self.place {
-            write!(f, "chain {} prio {} ", place.chain, place.prio)?;
-        }
         match self.rule() {
             Some(rule) => write!(f, "#{} {} -> {}", rule.0, self.key, self.effect),
             None => write!(f, "#port {} -> {}", self.key, self.effect),
@@ -191,9 +270,9 @@ impl fmt::Display for Effect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Effect::Pass(reason) => write!(f, "pass: {reason}"),
-            Effect::Goto { through, chain } => {
+            Effect::Goto { through, chain, filling } => {
                 through.iter().try_for_each(|ct| write!(f, "{ct},"))?;
-                write!(f, "goto {chain}")
+                write!(f, "goto {chain}{}", FillingText(filling.as_ref()))
             }
             Effect::Act(ops) if ops.is_empty() => f.write_str("drop"),
             Effect::Act(ops) => {

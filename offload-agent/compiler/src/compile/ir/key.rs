@@ -216,7 +216,7 @@ impl fmt::Display for KeyField {
 /// Which packets a filter takes: those that agree in every field named.
 ///
 /// Keys are compared far more often than they are changed, so the fields are a sorted list.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key(Vec<(KeyField, Masked)>);
 
 impl Key {

@@ -7,12 +7,17 @@
 //!
 //! Both print as text, one line an entry, which is what the file tests compare.
 
+mod filling;
 mod flower;
 mod key;
 mod program;
 mod rule;
 
-pub use flower::{Effect, FlowerChain, FlowerEntry, FlowerProgram, Op, Place, Unguarded, protocol};
+pub use filling::{Filling, HeaderBits, OpenBits};
+pub use flower::{
+    Effect, FlowerChain, FlowerEntry, FlowerProgram, Op, PortChains, Table, Unguarded, Use,
+    protocol,
+};
 pub use key::{Key, KeyField, LLC, RAW_802_3, UNTAGGED};
 pub use program::{
     Arrival, Bound, Chain, CtAsked, CtStep, Does, Encap, Entry, Ingress, OnUntagged, PortRef,

@@ -4,15 +4,18 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::rc::Rc;
 
-use super::RuleId;
+use super::filling::FillingText;
+use super::{Filling, HeaderBits, RuleId};
 use crate::compile::verdict::Reason;
 use crate::openflow::{BridgeName, Field, Masked, Match, MeterId, Nat, OfPort, TunnelOption, Zone};
 
 /// What each input port sees.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Program {
-    /// The chains of each port; packets start in the first.
-    pub ports: BTreeMap<Ingress, Vec<Chain>>,
+    /// All chains. Ports that do the same with some packets share the chain for them.
+    pub chains: Vec<Chain>,
+    /// Which of them are those of each port; packets start in the first.
+    pub ports: BTreeMap<Ingress, Vec<usize>>,
     /// Input ports that get no filters, and why.
     pub idle: BTreeMap<Ingress, Reason>,
     /// Rules, or a rule's part on one port, that need no more work.
@@ -38,8 +41,10 @@ pub struct PortRef {
 }
 
 /// Entries that are tried one after the other.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chain {
+    /// The port it was made for. All that is said of a chain holds for any other that shares it.
+    pub of: Rc<Ingress>,
     /// The entries.
     pub entries: Vec<Entry>,
     /// Why OVS has what no entry takes, where that is no matter of a rule.
@@ -89,6 +94,13 @@ pub struct Trail {
     pub before: Option<Rc<Trail>>,
 }
 
+impl Chain {
+    /// A chain without entries.
+    pub fn new(of: Rc<Ingress>, arrival: Arrival) -> Chain {
+        Chain { of, entries: Vec::new(), rest: None, arrival }
+    }
+}
+
 impl Trail {
     /// The last rule, which says what happens.
     pub fn last(&self) -> Option<RuleId> {
@@ -109,12 +121,14 @@ pub enum Does {
     Steps(Vec<Step>),
     /// OVS does it.
     Ovs(Reason),
-    /// They go on in another chain of the port.
+    /// They go on in another chain.
     Goto {
         /// Through connection tracking.
         through: Vec<CtStep>,
         /// The chain's place.
         chain: usize,
+        /// What headers of tunnels are filled in with there; `None` for what they are filled in with here.
+        filling: Option<Filling>,
     },
 }
 
@@ -218,11 +232,11 @@ pub struct Encap {
     /// The tunnel's port.
     pub to: PortRef,
     /// The tunnel's key, where there is one.
-    pub id: Option<u32>,
+    pub id: Option<HeaderBits>,
     /// The ECN bits of the outer header.
     pub ecn: u8,
     /// The options that the packet carries, each with its value.
-    pub options: Vec<(TunnelOptionKey, u128)>,
+    pub options: Vec<(TunnelOptionKey, HeaderBits)>,
 }
 
 /// A tunnel option by its numbers.
@@ -305,10 +319,11 @@ impl fmt::Display for Program {
         for (ingress, chains) in &self.ports {
             writeln!(f, "port {ingress}")?;
             for (number, chain) in chains.iter().enumerate() {
+                let Some(chain) = self.chains.get(*chain) else { continue };
                 if number > 0 {
                     writeln!(f, " chain {number}{}", chain.arrival)?;
                 }
-                chain.entries.iter().try_for_each(|entry| writeln!(f, "  {entry}"))?;
+                chain.entries.iter().try_for_each(|entry| entry.write(f, chains))?;
             }
         }
         for (ingress, reason) in &self.idle {
@@ -332,6 +347,22 @@ impl fmt::Display for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} -> {}", self.trail, MatchText(&self.takes), self.does)
     }
+}
+
+impl Entry {
+    /// A line of a port whose chains these are.
+    fn write(&self, f: &mut fmt::Formatter<'_>, chains: &[usize]) -> fmt::Result {
+        let mut here = self.clone();
+        if let Does::Goto { chain, .. } = &mut here.does {
+            *chain = place_of(*chain, chains);
+        }
+        writeln!(f, "  {here}")
+    }
+}
+
+/// The place of a chain among those of a port.
+pub(super) fn place_of(chain: usize, chains: &[usize]) -> usize {
+    chains.iter().position(|other| *other == chain).unwrap_or(chain)
 }
 
 /// The last rule, and how many there were before.
@@ -363,9 +394,9 @@ impl fmt::Display for Does {
                 let words: Vec<String> = steps.iter().map(Step::to_string).collect();
                 f.write_str(&words.join(","))
             }
-            Does::Goto { through, chain } => {
+            Does::Goto { through, chain, filling } => {
                 through.iter().try_for_each(|ct| write!(f, "{ct},"))?;
-                write!(f, "goto {chain}")
+                write!(f, "goto {chain}{}", FillingText(filling.as_ref()))
             }
         }
     }
@@ -417,8 +448,8 @@ impl fmt::Display for CtStep {
 impl fmt::Display for Encap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "encap:{}", self.to)?;
-        if let Some(id) = self.id {
-            write!(f, "(id={id:#x}")?;
+        if let Some(id) = &self.id {
+            write!(f, "(id={id}")?;
         } else {
             f.write_str("(")?;
         }
@@ -426,7 +457,7 @@ impl fmt::Display for Encap {
             write!(f, ",ecn={}", self.ecn)?;
         }
         for (option, value) in &self.options {
-            write!(f, ",{:#x}:{:#x}={value:#x}", option.class, option.kind)?;
+            write!(f, ",{:#x}:{:#x}={value}", option.class, option.kind)?;
         }
         f.write_str(")")
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::openflow::{BridgeName, Group, GroupId, Rule, RuleKey, Ruleset, TableId};
 
 /// The number of a rule in one compilation: its place in the order of bridge, table, priority and match.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RuleId(pub usize);
 
 impl fmt::Display for RuleId {

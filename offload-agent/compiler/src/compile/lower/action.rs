@@ -5,31 +5,35 @@ use tc_filter::{Action, ChainId, IfIndex, Pcp, VlanId};
 
 use super::{ct, header, police, tunnel};
 use crate::compile::Input;
-use crate::compile::ir::{Effect, FlowerChain, FlowerEntry, Op, PortRef};
+use crate::compile::ir::{CtStep, Effect, FlowerChain, FlowerEntry, Op, PortRef};
+use crate::openflow::{Field, Masked};
 
 /// Where a filter stands, as far as its actions care.
 pub(super) struct Context<'a> {
     pub(super) input: &'a Input<'a>,
     /// The chain it is in.
     pub(super) chain: &'a FlowerChain,
-    /// The numbers of the port's chains.
-    pub(super) numbers: &'a [ChainId],
     /// Packets come with a tunnel header.
     pub(super) from_tunnel: bool,
 }
 
+/// On to a chain, tracked on the way.
+pub(super) fn goto(through: &[CtStep], number: ChainId) -> Vec<Action> {
+    let asked = through.iter().map(|asked| Action::Ct(ct::track(asked)));
+    asked.chain([Action::Gact(Gact::Goto(number))]).collect()
+}
+
 impl Context<'_> {
-    /// The actions; `None` if a port has no device.
-    pub(super) fn lower(&self, entry: &FlowerEntry) -> Option<Vec<Action>> {
+    /// The actions on a port that fills headers in with this; `None` if a port has no device.
+    pub(super) fn act_on(
+        &self,
+        entry: &FlowerEntry,
+        filling: &[(Field, Masked)],
+    ) -> Option<Vec<Action>> {
         match &entry.effect {
             Effect::Pass(_) => Some(self.pass()),
-            Effect::Goto { through, chain } => {
-                let asked = through.iter().map(|asked| Action::Ct(ct::track(asked)));
-                let mut actions: Vec<Action> = asked.collect();
-                actions.push(Action::Gact(Gact::Goto(*self.numbers.get(*chain)?)));
-                Some(actions)
-            }
-            Effect::Act(ops) => self.act(entry, ops),
+            Effect::Goto { .. } => None,
+            Effect::Act(ops) => self.act(entry, ops, filling),
         }
     }
 
@@ -39,7 +43,12 @@ impl Context<'_> {
         clear.into_iter().chain([Action::PASS]).collect()
     }
 
-    fn act(&self, entry: &FlowerEntry, ops: &[Op]) -> Option<Vec<Action>> {
+    fn act(
+        &self,
+        entry: &FlowerEntry,
+        ops: &[Op],
+        filling: &[(Field, Masked)],
+    ) -> Option<Vec<Action>> {
         // A redirect is the end, so what comes after the last output asks for a copy.
         let last = ops.len().checked_sub(1).filter(|last| ops[*last].sends());
         let mut actions = Vec::new();
@@ -56,13 +65,13 @@ impl Context<'_> {
                 }
                 Op::DecTtl(by) => {
                     actions.push(header::dec_ttl(*by, &entry.key)?);
-                    written.push(crate::openflow::Field::NwTtl);
+                    written.push(Field::NwTtl);
                 }
                 Op::Checksum => {
                     actions.extend(header::checksum(&std::mem::take(&mut written), &entry.key))
                 }
                 Op::Encap(encap) => {
-                    actions.push(Action::TunnelKey(tunnel::set(encap, self.input)?));
+                    actions.push(Action::TunnelKey(tunnel::set(encap, filling, self.input)?));
                     actions.push(Action::Mirred(send(self.device(encap.to)?)));
                 }
                 Op::Output(port) => actions.push(Action::Mirred(send(self.device(*port)?))),

@@ -9,36 +9,40 @@ mod tunnel;
 mod verdicts;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::rc::Rc;
+use std::sync::Arc;
 
-use tc_filter::{Attach, ChainId, Cookie, Filter, FilterId, Handle, HwPolicy, IfIndex};
+use rustc_hash::FxHashMap;
+use tc_filter::{
+    Action, Attach, ChainId, Cookie, EtherType, Filter, FlowerMatch, Handle, HwPolicy, IfIndex,
+};
 
-use super::ir::{Effect, FlowerChain, FlowerEntry, FlowerProgram, Ingress, Trail, fnv1a, protocol};
-use super::verdict::Reason;
+use super::ir::{
+    Effect, Filling, FlowerChain, FlowerEntry, FlowerProgram, Ingress, Op, PortChains, fnv1a,
+    protocol,
+};
 use super::{Compiled, Input, Left};
 use crate::capabilities::Target;
-use crate::openflow::TunnelOption;
-use crate::plan::Plan;
 use crate::ports::PortKind;
-use action::Context;
-
-/// A filter, and whose it is.
-struct Lowered {
-    trail: Rc<Trail>,
-    /// Why OVS gets its packets, if it is a guard.
-    keeps: Option<Reason>,
-    filter: Filter,
-}
+use action::{Context, goto};
+use verdicts::Facts;
 
 pub(super) fn run(program: &FlowerProgram, input: &Input<'_>) -> Compiled {
-    let mut lowered = Vec::new();
-    for (ingress, chains) in &program.ports {
-        lowered.extend(port(ingress, chains, input).into_iter().flatten());
+    let cookies: Vec<u64> = input.rules.iter().map(|(id, ..)| input.rules.cookie(id)).collect();
+    let bodies = program.chains.iter().map(|chain| bodies(chain, input, &cookies));
+    let bodies: Vec<Vec<Body>> = bodies.collect();
+    let mut facts = Facts::of(program, input);
+    let (mut filters, mut guards) = (Vec::new(), BTreeMap::new());
+    for (ingress, port) in &program.ports {
+        let Some(at) = Position::of(ingress, port, program, input) else { continue };
+        at.filters(&bodies, |entry, filter| {
+            facts.filter(entry, filter.id());
+            if let Effect::Pass(reason) = &entry.effect {
+                guards.insert(filter.id(), reason.clone());
+            }
+            filters.push(filter);
+        });
     }
-    let verdicts = verdicts::collect(&lowered, program, input);
-    let guards = lowered.iter().filter_map(|one| Some((one.filter.id(), one.keeps.clone()?)));
-    let guards = guards.collect();
-    let plan: Plan = lowered.into_iter().map(|lowered| lowered.filter).collect();
+    let verdicts = facts.verdicts(program, input, &cookies);
     let left = Left {
         guards,
         unguarded: program.unguarded.clone(),
@@ -47,35 +51,74 @@ pub(super) fn run(program: &FlowerProgram, input: &Input<'_>) -> Compiled {
         untracked: input.tracks(),
         no_ipv6: input.tracks() && !input.has_ipv6(),
     };
-    Compiled { plan, verdicts, left }
+    Compiled { plan: filters.into_iter().collect(), verdicts, left }
 }
 
-fn port(ingress: &Ingress, chains: &[FlowerChain], input: &Input<'_>) -> Option<Vec<Lowered>> {
-    let port = input.ports.port(&ingress.bridge, ingress.port)?;
-    let from_tunnel = matches!(port.kind, PortKind::Tunnel(_));
-    let options = input.tunnel_options(input.bridge_number(&ingress.bridge));
-    let at = Position {
-        attach: Attach::Ingress(IfIndex(port.ifindex?.0)),
-        input,
-        hw: policy(chains, from_tunnel, input),
-        option: options.get(&0).copied(),
-    };
-    let numbers: Vec<ChainId> = chains.iter().map(|chain| chain.number).collect();
+/// What the filters of an entry have in common on all ports.
+struct Body {
+    handle: Handle,
+    protocol: EtherType,
+    key: Arc<FlowerMatch>,
+    cookie: Cookie,
+    actions: Actions,
+}
+
+/// What its filters do.
+enum Actions {
+    /// The same on all ports.
+    Same(Arc<[Action]>),
+    /// What depends on the numbers of the port's chains, or on what it fills headers in with.
+    OfPort,
+}
+
+fn bodies(chain: &FlowerChain, input: &Input<'_>, cookies: &[u64]) -> Vec<Body> {
+    let options = input.tunnel_options(input.bridge_number(&chain.of.bridge));
+    let option = options.get(&0).copied();
+    let context = Context { input, chain, from_tunnel: is_tunnel(&chain.of, input) };
     let mut names = Names::default();
-    let mut lowered = Vec::new();
-    for chain in chains {
-        let context = Context { input, chain, numbers: &numbers, from_tunnel };
-        for entry in &chain.entries {
-            let Some(filter) = at.filter(entry, &context, &mut names) else { continue };
-            let trail = entry.trail.clone();
-            let keeps = match &entry.effect {
-                Effect::Pass(reason) => Some(reason.clone()),
-                Effect::Act(_) | Effect::Goto { .. } => None,
-            };
-            lowered.push(Lowered { trail, keeps, filter });
+    let bodies = chain.entries.iter().map(|entry| {
+        // The number of the rule, or that of all guards that belong to none.
+        let of_rule = entry.rule().and_then(|rule| cookies.get(rule.0).copied());
+        let cookie = of_rule.unwrap_or_else(|| fnv1a(b"link protocols"));
+        Body {
+            handle: names.handle(entry, cookie),
+            protocol: protocol(&entry.key),
+            key: key::lower(&entry.key, option).into(),
+            cookie: Cookie::ours(cookie),
+            actions: Actions::of(entry, &context),
         }
+    });
+    bodies.collect()
+}
+
+impl Actions {
+    fn of(entry: &FlowerEntry, context: &Context<'_>) -> Actions {
+        if depends_on_port(&entry.effect) {
+            return Actions::OfPort;
+        }
+        // What cannot be said keeps its packets for OVS.
+        Actions::Same(context.act_on(entry, &[]).unwrap_or_else(|| context.pass()).into())
     }
-    Some(lowered)
+}
+
+fn depends_on_port(effect: &Effect) -> bool {
+    match effect {
+        Effect::Goto { .. } => true,
+        Effect::Pass(_) => false,
+        Effect::Act(ops) => ops.iter().any(|op| match op {
+            Op::Encap(encap) => {
+                let id = encap.id.iter();
+                let mut bits = encap.options.iter().map(|(_, bits)| bits).chain(id);
+                bits.any(|bits| !bits.open.is_empty())
+            }
+            _ => false,
+        }),
+    }
+}
+
+fn is_tunnel(ingress: &Ingress, input: &Input<'_>) -> bool {
+    let port = input.ports.port(&ingress.bridge, ingress.port);
+    port.is_some_and(|port| matches!(port.kind, PortKind::Tunnel(_)))
 }
 
 /// Where a port's filters may run.
@@ -83,16 +126,25 @@ fn port(ingress: &Ingress, chains: &[FlowerChain], input: &Input<'_>) -> Option<
 /// A packet that the card leaves in the middle of its chains goes on in the kernel's, so the kernel has to have them all:
 /// then none of them is for the card alone, not even a guard, since what the card passes comes to the kernel's filters
 /// next. On a tunnel device the kernel refuses `skip_sw`.
-fn policy(chains: &[FlowerChain], from_tunnel: bool, input: &Input<'_>) -> HwPolicy {
+fn policy(
+    port: &PortChains,
+    from_tunnel: bool,
+    program: &FlowerProgram,
+    input: &Input<'_>,
+) -> HwPolicy {
     let goes = |entry: &FlowerEntry| match &entry.effect {
         Effect::Goto { .. } => true,
-        Effect::Act(ops) => ops.iter().any(|op| matches!(op, super::ir::Op::Track(_))),
+        Effect::Act(ops) => ops.iter().any(|op| matches!(op, Op::Track(_))),
         Effect::Pass(_) => false,
     };
-    let chained = chains.iter().flat_map(|chain| &chain.entries).any(goes);
+    // Where there is a second chain, something goes there.
+    let chained = || {
+        let chains = port.uses.iter().filter_map(|used| program.chains.get(used.chain));
+        port.uses.len() > 1 || chains.flat_map(|chain| &chain.entries).any(goes)
+    };
     match input.capabilities.target {
         Target::Software => HwPolicy::SkipHw,
-        Target::Hardware if chained || from_tunnel => HwPolicy::Both,
+        Target::Hardware if from_tunnel || chained() => HwPolicy::Both,
         Target::Hardware => HwPolicy::SkipSw,
     }
 }
@@ -100,57 +152,92 @@ fn policy(chains: &[FlowerChain], from_tunnel: bool, input: &Input<'_>) -> HwPol
 /// Where the filters of a port go.
 struct Position<'a> {
     attach: Attach,
-    input: &'a Input<'a>,
+    from_tunnel: bool,
     hw: HwPolicy,
-    option: Option<TunnelOption>,
+    port: &'a PortChains,
+    numbers: FxHashMap<(usize, Filling), ChainId>,
+    program: &'a FlowerProgram,
+    input: &'a Input<'a>,
 }
 
-impl Position<'_> {
-    fn filter(
-        &self,
-        entry: &FlowerEntry,
-        context: &Context<'_>,
-        names: &mut Names,
-    ) -> Option<Filter> {
-        let place = entry.place?;
-        let cookie = self.cookie(entry);
-        let id = FilterId {
-            attach: self.attach,
-            chain: place.chain,
-            prio: place.prio,
-            handle: Handle::MIN,
-        };
-        Some(Filter {
-            attach: self.attach,
-            chain: place.chain,
-            prio: place.prio,
-            handle: names.handle(id, entry, cookie),
-            protocol: protocol(&entry.key),
-            key: key::lower(&entry.key, self.option),
-            // What cannot be said keeps its packets for OVS.
-            actions: context.lower(entry).unwrap_or_else(|| context.pass()),
-            hw: self.hw,
-            cookie: Some(Cookie::ours(cookie)),
+impl<'a> Position<'a> {
+    fn of(
+        ingress: &Ingress,
+        port: &'a PortChains,
+        program: &'a FlowerProgram,
+        input: &'a Input<'a>,
+    ) -> Option<Position<'a>> {
+        let device = input.ports.port(&ingress.bridge, ingress.port)?.ifindex?;
+        let from_tunnel = is_tunnel(ingress, input);
+        let uses = port.uses.iter();
+        Some(Position {
+            attach: Attach::Ingress(IfIndex(device.0)),
+            from_tunnel,
+            hw: policy(port, from_tunnel, program, input),
+            port,
+            numbers: uses.map(|one| ((one.chain, one.filling.clone()), one.number)).collect(),
+            program,
+            input,
         })
     }
 
-    /// The number of the rule, or that of all guards that belong to none.
-    fn cookie(&self, entry: &FlowerEntry) -> u64 {
-        let of_rule = entry.rule().map(|rule| self.input.rules.cookie(rule));
-        of_rule.unwrap_or_else(|| fnv1a(b"link protocols"))
+    /// Every filter, with the entry it is of.
+    fn filters(&self, bodies: &[Vec<Body>], mut tell: impl FnMut(&FlowerEntry, Filter)) {
+        for used in &self.port.uses {
+            let (Some(chain), Some(bodies)) =
+                (self.program.chains.get(used.chain), bodies.get(used.chain))
+            else {
+                continue;
+            };
+            let context = Context { input: self.input, chain, from_tunnel: self.from_tunnel };
+            for (entry, body) in chain.entries.iter().zip(bodies) {
+                let Some(prio) = self.program.prio(entry, used.number) else { continue };
+                let filter = Filter {
+                    attach: self.attach,
+                    chain: used.number,
+                    prio,
+                    handle: body.handle,
+                    protocol: body.protocol,
+                    key: body.key.clone(),
+                    actions: self.actions(entry, body, &context, &used.filling),
+                    hw: self.hw,
+                    cookie: Some(body.cookie),
+                };
+                tell(entry, filter);
+            }
+        }
+    }
+
+    fn actions(
+        &self,
+        entry: &FlowerEntry,
+        body: &Body,
+        context: &Context<'_>,
+        filling: &Filling,
+    ) -> Arc<[Action]> {
+        let actions = match (&body.actions, &entry.effect) {
+            (Actions::Same(actions), _) => return actions.clone(),
+            (Actions::OfPort, Effect::Goto { through, .. }) => {
+                let to = entry.effect.leads_to(filling);
+                let number = to.and_then(|to| self.numbers.get(&to));
+                number.map(|number| goto(through, *number))
+            }
+            (Actions::OfPort, _) => context.act_on(entry, filling),
+        };
+        actions.unwrap_or_else(|| context.pass()).into()
     }
 }
 
 /// The handles in use. A handle follows from the rule and the key, not from the place in a list, so that a filter keeps
 /// its name when its neighbours change.
 #[derive(Default)]
-struct Names(BTreeMap<FilterId, BTreeSet<Handle>>);
+struct Names(BTreeMap<(Option<usize>, EtherType), BTreeSet<Handle>>);
 
 impl Names {
-    /// A free handle at this place; `id` with the lowest handle stands for the place.
-    fn handle(&mut self, id: FilterId, entry: &FlowerEntry, cookie: u64) -> Handle {
+    /// A free handle for an entry of a chain, in its prio.
+    fn handle(&mut self, entry: &FlowerEntry, cookie: u64) -> Handle {
         const BITS: u64 = 0x7fff_ffff;
-        let used = self.0.entry(id).or_default();
+        let used = self.0.entry((entry.depth, protocol(&entry.key))).or_default();
         let wish = fnv1a(format!("{cookie:x} {}", entry.key).as_bytes()) & BITS;
         let mut tries = (wish..=BITS).chain(0..wish);
         let free = tries.find_map(|number| {

@@ -7,20 +7,30 @@ use tc_filter::{GeneveOption, TunnelKeyId};
 
 use crate::compile::Input;
 use crate::compile::ir::Encap;
+use crate::openflow::{Field, Masked};
 use crate::ports::{OuterByte, PortKind, TunnelConfig, TunnelEnd};
 
-pub(super) fn set(encap: &Encap, input: &Input<'_>) -> Option<TunnelKey> {
+/// The header on a port that fills it in with this.
+pub(super) fn set(
+    encap: &Encap,
+    filling: &[(Field, Masked)],
+    input: &Input<'_>,
+) -> Option<TunnelKey> {
     let PortKind::Tunnel(tunnel) = &input.port_at(encap.to)?.kind else { return None };
     let config = tunnel.config().ok()?;
     let geneve = encap.options.iter().map(|(option, value)| {
-        let bytes = value.to_be_bytes();
+        let bytes = value.filled(filling)?.to_be_bytes();
         let length = usize::from(option.length).min(bytes.len());
         GeneveOption::new(option.class, option.kind, &bytes[bytes.len() - length..]).ok()
     });
+    let id = match &encap.id {
+        Some(id) => Some(TunnelKeyId(u32::try_from(id.filled(filling)?).ok()?)),
+        None => None,
+    };
     let addresses = addresses(&config)?;
     let over_ipv6 = matches!(addresses, TunnelAddresses::V6 { .. });
     Some(TunnelKey::Set(TunnelSet {
-        id: encap.id.map(TunnelKeyId),
+        id,
         addresses,
         dst_port: config.dst_port,
         tos: tos(&config, encap.ecn)?,

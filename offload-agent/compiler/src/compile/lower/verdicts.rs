@@ -2,43 +2,103 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Lowered;
+use tc_filter::FilterId;
+
 use crate::capabilities::Target;
 use crate::compile::Input;
-use crate::compile::ir::{Effect, FlowerChain, FlowerProgram, Ingress, RuleId};
+use crate::compile::ir::{Effect, FlowerChain, FlowerEntry, FlowerProgram, Ingress, RuleId};
 use crate::compile::verdict::{Outcome, Reason, Verdict};
 use crate::openflow::{BridgeName, Rule};
 
-pub(super) fn collect(
-    lowered: &[Lowered],
-    program: &FlowerProgram,
-    input: &Input<'_>,
-) -> Vec<Verdict> {
-    let mut facts: BTreeMap<RuleId, Facts> = BTreeMap::new();
-    for one in lowered {
-        if let Some(rule) = one.trail.last() {
-            facts.entry(rule).or_default().filter(one);
-        }
-    }
-    for (ingress, chains) in &program.ports {
-        let port = port_name(ingress, input);
-        for (stretch, ends) in stretches(chains) {
-            for rule in stretch {
-                facts.entry(rule).or_default().ends(&ends, &port);
+/// What is known of all rules.
+pub(super) struct Facts {
+    of_rules: Vec<OfRule>,
+    /// The names of the ports that have filters, by number.
+    names: Vec<String>,
+}
+
+/// Ports by number.
+type Ports = BTreeSet<u32>;
+
+impl Facts {
+    /// What becomes of the packets of each rule, by the entries that got a prio.
+    pub(super) fn of(program: &FlowerProgram, input: &Input<'_>) -> Facts {
+        let mut of_rules = Vec::new();
+        of_rules.resize_with(input.rules.iter().count(), OfRule::default);
+        let names = program.ports.keys().map(|ingress| port_name(ingress, input)).collect();
+        let mut facts = Facts { of_rules, names };
+        for (chain, ports) in uses(program) {
+            let Some(chain) = program.chains.get(chain) else { continue };
+            // Which entries have a place may differ from port to port.
+            for (missing, ports) in ports {
+                for (stretch, ends) in stretches(chain, &missing) {
+                    stretch.into_iter().for_each(|rule| facts.ends(rule, &ends, &ports));
+                }
             }
         }
+        facts
     }
-    for settled in &program.settled {
-        let name = settled.ingress.as_ref().map(|ingress| port_name(ingress, input));
-        facts.entry(settled.rule).or_default().kept(&settled.reason, name);
+
+    /// A filter belongs to the rule that says what happens; the rules before only lead there.
+    pub(super) fn filter(&mut self, entry: &FlowerEntry, filter: FilterId) {
+        let rule = entry.rule().and_then(|rule| self.of_rules.get_mut(rule.0));
+        if let Some(rule) = rule {
+            let place = if entry.is_guard() { &mut rule.guards } else { &mut rule.filters };
+            place.push(filter);
+        }
     }
-    input
-        .rules
-        .iter()
-        .map(|(id, bridge, rule)| {
-            facts.remove(&id).unwrap_or_default().verdict(id, bridge, rule, input)
-        })
-        .collect()
+
+    fn ends(&mut self, rule: RuleId, ends: &Ends, ports: &Ports) {
+        let Some(rule) = self.of_rules.get_mut(rule.0) else { return };
+        if ends.some_act {
+            rule.acts_on.extend(ports);
+        }
+        for reason in &ends.kept {
+            rule.kept.entry(reason.clone()).or_default().extend(ports);
+        }
+    }
+
+    /// One verdict a rule.
+    pub(super) fn verdicts(
+        mut self,
+        program: &FlowerProgram,
+        input: &Input<'_>,
+        cookies: &[u64],
+    ) -> Vec<Verdict> {
+        for settled in &program.settled {
+            let name = settled.ingress.as_ref().map(|ingress| port_name(ingress, input));
+            if let Some(rule) = self.of_rules.get_mut(settled.rule.0) {
+                rule.settled.entry(settled.reason.clone()).or_default().extend(name);
+            }
+        }
+        let Facts { of_rules, names } = self;
+        let rules = input.rules.iter().zip(of_rules).zip(cookies);
+        let verdicts = rules.map(|(((id, bridge, rule), facts), cookie)| {
+            let known = Known::of(facts, &names);
+            known.verdict(id, bridge, rule, input, *cookie)
+        });
+        verdicts.collect()
+    }
+}
+
+/// The tables of a chain that got no prio.
+type Missing = BTreeSet<(usize, tc_filter::EtherType)>;
+
+/// Which ports use each chain, by what of it has no place there.
+fn uses(program: &FlowerProgram) -> BTreeMap<usize, BTreeMap<Missing, Ports>> {
+    let mut uses: BTreeMap<usize, BTreeMap<Missing, Ports>> = BTreeMap::new();
+    let tables: Vec<BTreeSet<_>> = program.chains.iter().map(FlowerChain::tables).collect();
+    for (number, port) in (0..).zip(program.ports.values()) {
+        for used in &port.uses {
+            let here = tables.get(used.chain).into_iter().flatten();
+            let missing = here.filter(|(depth, protocol)| {
+                !program.prios.contains_key(&(used.number, *depth, *protocol))
+            });
+            let missing = missing.copied().collect();
+            uses.entry(used.chain).or_default().entry(missing).or_default().insert(number);
+        }
+    }
+    uses
 }
 
 /// What becomes of the packets that go by a stretch of rules.
@@ -48,10 +108,12 @@ struct Ends {
     kept: BTreeSet<Reason>,
 }
 
-/// The stretches of rules of a port; many entries share each, so it is looked at once.
-fn stretches(chains: &[FlowerChain]) -> Vec<(Vec<RuleId>, Ends)> {
+/// The stretches of rules of a chain; many entries share each, so it is looked at once.
+fn stretches(chain: &FlowerChain, missing: &Missing) -> Vec<(Vec<RuleId>, Ends)> {
     let mut ends: BTreeMap<usize, (Vec<RuleId>, Ends)> = BTreeMap::new();
-    for entry in chains.iter().flat_map(|chain| &chain.entries) {
+    let has_place =
+        |entry: &&FlowerEntry| entry.table().is_none_or(|table| !missing.contains(&table));
+    for entry in chain.entries.iter().filter(has_place) {
         for stretch in entry.trail.stretches() {
             let place = stretch.as_ptr().addr();
             let (_, ends) =
@@ -73,31 +135,40 @@ fn port_name(ingress: &Ingress, input: &Input<'_>) -> String {
     port.map_or_else(|| ingress.port.to_string(), |port| port.name.clone())
 }
 
-/// What is known of one rule.
+/// What is known of one rule, by the numbers of ports.
 #[derive(Default)]
-struct Facts {
-    filters: BTreeSet<tc_filter::FilterId>,
-    guards: BTreeSet<tc_filter::FilterId>,
+struct OfRule {
+    filters: Vec<FilterId>,
+    guards: Vec<FilterId>,
+    acts_on: Ports,
+    kept: BTreeMap<Reason, Ports>,
+    settled: BTreeMap<Reason, BTreeSet<String>>,
+}
+
+/// The same by their names.
+struct Known {
+    filters: BTreeSet<FilterId>,
+    guards: BTreeSet<FilterId>,
     acts_on: BTreeSet<String>,
     kept: BTreeMap<Reason, BTreeSet<String>>,
 }
 
-impl Facts {
-    /// A filter belongs to the rule that says what happens; the rules before only lead there.
-    fn filter(&mut self, one: &Lowered) {
-        let place = if one.keeps.is_some() { &mut self.guards } else { &mut self.filters };
-        place.insert(one.filter.id());
-    }
-
-    fn ends(&mut self, ends: &Ends, port: &str) {
-        if ends.some_act {
-            self.acts_on.insert(port.to_owned());
+impl Known {
+    fn of(rule: OfRule, names: &[String]) -> Known {
+        let named = |ports: &Ports| -> BTreeSet<String> {
+            let places = ports.iter().filter_map(|port| usize::try_from(*port).ok());
+            places.filter_map(|port| names.get(port).cloned()).collect()
+        };
+        let mut kept = rule.settled;
+        for (reason, ports) in &rule.kept {
+            kept.entry(reason.clone()).or_default().extend(named(ports));
         }
-        ends.kept.iter().for_each(|reason| self.kept(reason, Some(port.to_owned())));
-    }
-
-    fn kept(&mut self, reason: &Reason, port: Option<String>) {
-        self.kept.entry(reason.clone()).or_default().extend(port);
+        Known {
+            filters: rule.filters.into_iter().collect(),
+            guards: rule.guards.into_iter().collect(),
+            acts_on: named(&rule.acts_on),
+            kept,
+        }
     }
 
     fn verdict(
@@ -106,11 +177,12 @@ impl Facts {
         bridge: &BridgeName,
         rule: &Rule,
         input: &Input<'_>,
+        cookie: u64,
     ) -> Verdict {
         let outcome = self.outcome(input.capabilities.target);
         if outcome == Outcome::Dead && self.kept.is_empty() {
             // No port has packets for it: `specialize` made no copy.
-            self.kept(&Reason::NeverMatches, None);
+            self.kept.insert(Reason::NeverMatches, BTreeSet::new());
         }
         if outcome != Outcome::Dead {
             // On some port the rule may be hidden; what counts is what becomes of its packets elsewhere.
@@ -126,7 +198,7 @@ impl Facts {
             rule: id,
             bridge: bridge.clone(),
             text: Verdict::text_of(rule),
-            cookie: input.rules.cookie(id),
+            cookie,
             outcome,
             offloaded_on: self
                 .acts_on

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::reach;
-use super::unfold::{Root, most_entries, unfold};
+use super::unfold::{Root, Unfold, most_entries};
 use crate::compile::Input;
 use crate::compile::ir::{Ingress, Program, RuleId, Settled, both, overlaps};
 use crate::compile::verdict::Reason;
@@ -50,11 +50,12 @@ pub(in crate::compile) fn run(input: &Input<'_>) -> Program {
     }
     let unwalked = explorer.unwalked().clone();
     let graph = explorer.graph();
-    let most = most_entries(devices.len());
-    for (ingress, roots) in devices {
-        let chains = unfold(&graph, input, &ingress, &roots, most);
-        program.ports.insert(ingress, chains);
+    let mut unfold = Unfold::new(&graph, input, most_entries(devices.len()));
+    for (ingress, roots) in &devices {
+        let chains = unfold.device(ingress, roots);
+        program.ports.insert(ingress.clone(), chains);
     }
+    program.chains = unfold.finish();
     settle(&mut program, input, &unseen, &unwalked);
     program
 }
@@ -234,7 +235,7 @@ fn settle(
 ) {
     let mut seen: BTreeSet<RuleId> = BTreeSet::new();
     let mut stretches: BTreeSet<usize> = BTreeSet::new();
-    for entry in program.ports.values().flatten().flat_map(|chain| &chain.entries) {
+    for entry in program.chains.iter().flat_map(|chain| &chain.entries) {
         for stretch in entry.trail.stretches() {
             // Many entries share a stretch of rules.
             if stretches.insert(stretch.as_ptr().addr()) {

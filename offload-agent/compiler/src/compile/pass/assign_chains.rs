@@ -6,64 +6,63 @@
 
 use std::rc::Rc;
 
-use tc_filter::{ChainId, Prio};
+use rustc_hash::FxHashSet;
+use tc_filter::ChainId;
 
 use crate::compile::Input;
-use crate::compile::ir::{Effect, FlowerChain, FlowerEntry, FlowerProgram, Key, Place, Trail};
+use crate::compile::ir::{
+    Effect, Filling, FlowerChain, FlowerEntry, FlowerProgram, Key, PortChains, Trail, Use,
+};
 use crate::compile::verdict::Reason;
 
 pub(in crate::compile) fn run(program: &mut FlowerProgram, _: &Input<'_>) {
-    for chains in program.ports.values_mut() {
-        let mut number = 0;
-        let order = order(chains);
-        for (at, chain) in chains.iter_mut().enumerate() {
-            if !order.contains(&at) {
-                chain.entries.clear();
-            }
-        }
-        for at in order {
-            let Some(chain) = chains.get_mut(at) else { continue };
-            chain.number = ChainId::new(number).unwrap_or(ChainId::ZERO);
-            if number > 0 {
-                chain.entries.push(catch_all());
-            }
-            let place = Place { chain: chain.number, prio: Prio::MIN };
-            chain.entries.iter_mut().for_each(|entry| entry.place = Some(place));
-            number += 1;
-        }
+    let FlowerProgram { chains, ports, .. } = program;
+    let mut later = FxHashSet::default();
+    for port in ports.values_mut() {
+        port.uses = uses(port, chains);
+        later.extend(port.uses.iter().skip(1).map(|one| one.chain));
     }
+    for at in later {
+        chains[at].entries.push(catch_all());
+    }
+    empty_unused(program);
 }
 
-/// The chains that packets get to, each before those it leads to.
-fn order(chains: &[FlowerChain]) -> Vec<usize> {
+/// Takes the entries out of chains that no packet gets to.
+pub(super) fn empty_unused(program: &mut FlowerProgram) {
+    let uses = program.ports.values().flat_map(|port| &port.uses);
+    let used: FxHashSet<usize> = uses.map(|one| one.chain).collect();
+    let chains = program.chains.iter_mut().enumerate();
+    chains.filter(|(at, _)| !used.contains(at)).for_each(|(_, chain)| chain.entries.clear());
+}
+
+/// The chains that packets of a port get to, each before those it leads to.
+pub(super) fn uses(port: &PortChains, chains: &[FlowerChain]) -> Vec<Use> {
     let mut order = Vec::new();
-    let mut seen = vec![false; chains.len()];
-    let mut stack = vec![(0, false)];
+    let mut seen = FxHashSet::default();
+    let mut stack: Vec<((usize, Filling), bool)> =
+        port.chains.first().map(|first| ((*first, Filling::from([])), false)).into_iter().collect();
     while let Some((at, done)) = stack.pop() {
         if done {
             order.push(at);
             continue;
         }
-        if seen.get(at) != Some(&false) {
+        if !seen.insert(at.clone()) {
             continue;
         }
-        seen[at] = true;
-        stack.push((at, true));
-        stack.extend(leads_to(&chains[at]).rev().map(|next| (next, false)));
+        let Some(chain) = chains.get(at.0) else { continue };
+        stack.push((at.clone(), true));
+        stack.extend(chain.leads_to(&at.1).rev().map(|next| (next, false)));
     }
-    order.reverse();
-    order
-}
-
-/// The chains that a chain leads to, in the order of its entries.
-pub(super) fn leads_to(chain: &FlowerChain) -> impl DoubleEndedIterator<Item = usize> {
-    chain.entries.iter().filter_map(|entry| match entry.effect {
-        Effect::Goto { chain, .. } => Some(chain),
-        _ => None,
-    })
+    let in_order = order.into_iter().rev().zip(0..);
+    let uses = in_order.map(|((chain, filling), number)| {
+        let number = ChainId::new(number).unwrap_or(ChainId::ZERO);
+        Use { chain, filling, number }
+    });
+    uses.collect()
 }
 
 fn catch_all() -> FlowerEntry {
     let effect = Effect::Pass(Reason::CatchAll);
-    FlowerEntry { trail: Rc::new(Trail::default()), key: Key::any(), effect, place: None }
+    FlowerEntry { trail: Rc::new(Trail::default()), key: Key::any(), effect, depth: None }
 }

@@ -12,13 +12,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tc_filter::{ChainId, EtherType, Prio};
+use tc_filter::{ChainId, Prio};
 
 use super::overlap::Index;
 use crate::capabilities::Capabilities;
 use crate::compile::Input;
 use crate::compile::ir::{
-    Effect, FlowerChain, FlowerEntry, FlowerProgram, Ingress, Place, Settled, protocol,
+    Effect, FlowerChain, FlowerEntry, FlowerProgram, Ingress, Settled, Table,
 };
 use crate::compile::verdict::Reason;
 use crate::plan::CURTAIN;
@@ -26,45 +26,35 @@ use crate::plan::CURTAIN;
 /// How many entries, one behind the other, a packet could have matched before this one.
 type Depth = usize;
 
-/// A table in the card, before it has its prio.
-type Table = (ChainId, Depth, EtherType);
-
 pub(in crate::compile) fn run(program: &mut FlowerProgram, input: &Input<'_>) {
-    let depths: Vec<Vec<Vec<Depth>>> =
-        program.ports.values().map(|chains| chains.iter().map(depths).collect()).collect();
-    let mut tables: BTreeSet<Table> = BTreeSet::new();
-    for (chains, depths) in program.ports.values().zip(&depths) {
-        for (chain, depths) in chains.iter().zip(depths) {
-            let entries = depths.iter().zip(&chain.entries);
-            tables.extend(entries.map(|(depth, one)| (chain.number, *depth, protocol(&one.key))));
-        }
+    for chain in &mut program.chains {
+        let depths = depths(chain);
+        let entries = chain.entries.iter_mut().zip(depths);
+        entries.for_each(|(entry, depth)| entry.depth = Some(depth));
     }
-    let prios = number(&tables, input.capabilities);
-    for ((ingress, chains), depths) in program.ports.iter_mut().zip(depths) {
-        for (chain, depths) in chains.iter_mut().zip(depths) {
-            place(chain, depths, &prios, ingress, &mut program.settled);
-        }
+    let of_chain: Vec<_> = program.chains.iter().map(FlowerChain::tables).collect();
+    let mut tables: BTreeSet<Table> = BTreeSet::new();
+    for used in program.ports.values().flat_map(|port| &port.uses) {
+        let here = of_chain.get(used.chain).into_iter().flatten();
+        tables.extend(here.map(|(depth, protocol)| (used.number, *depth, *protocol)));
+    }
+    program.prios = number(&tables, input.capabilities);
+    if program.prios.len() < tables.len() {
+        let left_out: Vec<Settled> = left_out(program).collect();
+        program.settled.extend(left_out);
     }
 }
 
-fn place(
-    chain: &mut FlowerChain,
-    depths: Vec<Depth>,
-    prios: &BTreeMap<Table, Prio>,
-    ingress: &Ingress,
-    settled: &mut Vec<Settled>,
-) {
-    let mut placed = Vec::new();
-    for (mut entry, depth) in std::mem::take(&mut chain.entries).into_iter().zip(depths) {
-        match (prios.get(&(chain.number, depth, protocol(&entry.key))), entry.place) {
-            (Some(prio), Some(place)) => {
-                entry.place = Some(Place { prio: *prio, ..place });
-                placed.push(entry);
-            }
-            _ => settled.extend(left_out(&entry, ingress)),
-        }
-    }
-    chain.entries = placed;
+/// What becomes of the entries that got no prio.
+fn left_out(program: &FlowerProgram) -> impl Iterator<Item = Settled> + '_ {
+    let uses = program.ports.iter().flat_map(move |(ingress, port)| {
+        port.uses.iter().map(move |used| (ingress, used, &program.chains[used.chain]))
+    });
+    uses.flat_map(move |(ingress, used, chain)| {
+        let out =
+            chain.entries.iter().filter(move |entry| program.prio(entry, used.number).is_none());
+        out.filter_map(move |entry| settled(entry, ingress))
+    })
 }
 
 pub(super) fn depths(chain: &FlowerChain) -> Vec<Depth> {
@@ -98,7 +88,7 @@ fn number(tables: &BTreeSet<Table>, card: &Capabilities) -> BTreeMap<Table, Prio
     prios
 }
 
-fn left_out(entry: &FlowerEntry, ingress: &Ingress) -> Option<Settled> {
+fn settled(entry: &FlowerEntry, ingress: &Ingress) -> Option<Settled> {
     let reason = match &entry.effect {
         Effect::Pass(reason) => reason.clone(),
         Effect::Act(_) | Effect::Goto { .. } => Reason::CardAction("tell so many priorities apart"),

@@ -10,12 +10,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use rustc_hash::FxHashMap;
 use tc_filter::{ChainId, EtherType};
 
 use super::assign_prios::depths;
 use crate::capabilities::Capabilities;
 use crate::compile::Input;
-use crate::compile::ir::{Bound, Effect, FlowerChain, FlowerProgram, protocol};
+use crate::compile::ir::{
+    Bound, Effect, Filling, FlowerChain, FlowerProgram, PortChains, protocol,
+};
 use crate::compile::verdict::Reason;
 
 /// The tables of each chain number: all ports share them.
@@ -26,42 +29,76 @@ pub(in crate::compile) const MOST_JUMPS: usize = 16;
 
 pub(in crate::compile) fn run(program: &mut FlowerProgram, input: &Input<'_>) {
     let gone = too_many(&tables(program), input.capabilities);
-    for chains in program.ports.values_mut() {
-        let mut dropped = too_far(chains);
-        for (at, chain) in chains.iter().enumerate() {
-            if gone.contains(&chain.number) {
+    let FlowerProgram { chains, ports, .. } = program;
+    for port in ports.values_mut() {
+        let leads = leads(port, chains);
+        let mut dropped = too_far(&leads);
+        for (at, used) in port.uses.iter().enumerate() {
+            if gone.contains(&used.number) {
                 dropped.entry(at).or_insert(Reason::Budget);
             }
         }
         if !dropped.is_empty() {
-            cut(chains, dropped);
+            make_own(port, chains, &leads);
+            cut(&mut chains[port.uses[0].chain..], &leads, dropped);
         }
     }
+    super::assign_chains::empty_unused(program);
 }
 
-/// The chains that some packet would get to with too many jumps. A jump always leads to a higher number.
-fn too_far(chains: &[FlowerChain]) -> BTreeMap<usize, Reason> {
-    let mut by_number: Vec<usize> = (0..chains.len()).collect();
-    by_number.sort_by_key(|at| chains[*at].number);
-    let mut jumps = vec![0; chains.len()];
-    for at in by_number {
-        for to in super::assign_chains::leads_to(&chains[at]) {
-            jumps[to] = jumps[to].max(jumps[at] + 1);
+/// Where each use of a chain leads, in the order of its entries, by place among the uses.
+fn leads(port: &PortChains, chains: &[FlowerChain]) -> Vec<Vec<usize>> {
+    let places = port.uses.iter().enumerate();
+    let places: FxHashMap<(usize, &Filling), usize> =
+        places.map(|(at, used)| ((used.chain, &used.filling), at)).collect();
+    let leads = port.uses.iter().map(|used| {
+        let to = chains.get(used.chain).into_iter().flat_map(|chain| chain.leads_to(&used.filling));
+        to.filter_map(|(chain, filling)| places.get(&(chain, &filling)).copied()).collect()
+    });
+    leads.collect()
+}
+
+/// The chains that some packet would get to with too many jumps. A chain stands before those it leads to.
+fn too_far(leads: &[Vec<usize>]) -> BTreeMap<usize, Reason> {
+    let mut jumps = vec![0; leads.len()];
+    for (at, to) in leads.iter().enumerate() {
+        for to in to {
+            jumps[*to] = jumps[*to].max(jumps[at] + 1);
         }
     }
     let far = jumps.into_iter().enumerate().filter(|(_, jumps)| *jumps > MOST_JUMPS);
     far.map(|(at, _)| (at, Reason::Jumps)).collect()
 }
 
+/// Gives a port chains of its own, at the end of all, where some will not be as they are for others.
+fn make_own(port: &mut PortChains, chains: &mut Vec<FlowerChain>, leads: &[Vec<usize>]) {
+    let first = chains.len();
+    for (used, to) in port.uses.iter_mut().zip(leads) {
+        let mut own = chains[used.chain].clone();
+        let mut to = to.iter();
+        for entry in &mut own.entries {
+            if let Effect::Goto { chain, .. } = &mut entry.effect {
+                *chain = to.next().map_or(*chain, |to| first + to);
+            }
+        }
+        used.chain = chains.len();
+        chains.push(own);
+    }
+    port.chains = (first..chains.len()).collect();
+}
+
 fn tables(program: &FlowerProgram) -> Tables {
+    let each: Vec<BTreeSet<(usize, EtherType)>> = program.chains.iter().map(tables_of).collect();
     let mut tables = Tables::new();
-    for chain in program.ports.values().flatten() {
-        let depths = depths(chain);
-        let these = depths.into_iter().zip(&chain.entries);
-        let these = these.map(|(depth, entry)| (depth, protocol(&entry.key)));
-        tables.entry(chain.number).or_default().extend(these);
+    for used in program.ports.values().flat_map(|port| &port.uses) {
+        tables.entry(used.number).or_default().extend(&each[used.chain]);
     }
     tables
+}
+
+fn tables_of(chain: &FlowerChain) -> BTreeSet<(usize, EtherType)> {
+    let depths = depths(chain).into_iter().zip(&chain.entries);
+    depths.map(|(depth, entry)| (depth, protocol(&entry.key))).collect()
 }
 
 /// The chains that do not fit. Those that come first are nearer to the ports, so more packets get to them.
@@ -82,29 +119,28 @@ fn too_many(tables: &Tables, card: &Capabilities) -> BTreeSet<ChainId> {
     gone
 }
 
-/// Takes chains out, and what cannot do without them.
-fn cut(chains: &mut [FlowerChain], mut dropped: BTreeMap<usize, Reason>) {
-    let mut by_number: Vec<usize> = (0..chains.len()).collect();
-    by_number.sort_by_key(|at| std::cmp::Reverse(chains[*at].number));
-    for at in by_number {
-        let bound = chains[at].arrival.bound != Bound::Free;
-        let lost = super::assign_chains::leads_to(&chains[at]).find_map(|to| dropped.get(&to));
-        let first = chains[at].number == ChainId::ZERO;
+/// Takes chains out, and what cannot do without them. The first chain stays.
+fn cut(chains: &mut [FlowerChain], leads: &[Vec<usize>], mut dropped: BTreeMap<usize, Reason>) {
+    for (at, to) in leads.iter().enumerate().rev() {
+        let chain = &mut chains[at];
+        let bound = chain.arrival.bound != Bound::Free;
+        let lost = to.iter().find_map(|to| dropped.get(to));
         match lost.cloned() {
-            Some(reason) if bound && !first => drop(dropped.entry(at).or_insert(reason)),
-            Some(_) => pass(&mut chains[at], &dropped),
+            Some(reason) if bound && at > 0 => drop(dropped.entry(at).or_insert(reason)),
+            Some(_) => pass(chain, to, &dropped),
             None => {}
         }
-        if !first && dropped.contains_key(&at) {
-            chains[at].entries.clear();
+        if at > 0 && dropped.contains_key(&at) {
+            chain.entries.clear();
         }
     }
 }
 
-fn pass(chain: &mut FlowerChain, dropped: &BTreeMap<usize, Reason>) {
+fn pass(chain: &mut FlowerChain, leads: &[usize], dropped: &BTreeMap<usize, Reason>) {
+    let mut leads = leads.iter();
     for entry in &mut chain.entries {
-        if let Effect::Goto { chain, .. } = entry.effect
-            && let Some(reason) = dropped.get(&chain)
+        if let Effect::Goto { .. } = entry.effect
+            && let Some(reason) = leads.next().and_then(|to| dropped.get(to))
         {
             entry.effect = Effect::Pass(reason.clone());
         }

@@ -20,7 +20,8 @@ const TAG_TYPES: [u128; 2] = [0x8100, 0x88a8];
 
 pub(in crate::compile) fn run(program: &mut FlowerProgram, _: &Input<'_>) {
     // In the other chains every packet has the tag that the way there asked for.
-    for chain in program.ports.values_mut().filter_map(|chains| chains.first_mut()) {
+    for first in program.ports.values().filter_map(|port| port.chains.first()) {
+        let Some(chain) = program.chains.get_mut(*first) else { continue };
         let entries = &mut chain.entries;
         let (mut tagged, mut untagged): (Vec<_>, Vec<_>) =
             std::mem::take(entries).into_iter().partition(is_tagged);

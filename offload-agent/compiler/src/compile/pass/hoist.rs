@@ -23,11 +23,11 @@ const MOST_GUARDS: usize = 2048;
 const ESTABLISHED: u128 = 2;
 
 pub(in crate::compile) fn run(program: &mut FlowerProgram, _: &Input<'_>) {
-    for chains in program.ports.values_mut() {
-        let mut fronts = Fronts { chains, known: BTreeMap::new() };
-        let entries: Vec<Vec<FlowerEntry>> =
-            (0..fronts.chains.len()).map(|at| fronts.rewritten(at)).collect();
-        for (chain, entries) in chains.iter_mut().zip(entries) {
+    let mut fronts = Fronts { chains: &program.chains, known: BTreeMap::new() };
+    let entries: Vec<Option<Vec<FlowerEntry>>> =
+        (0..fronts.chains.len()).map(|at| fronts.rewritten(at)).collect();
+    for (chain, entries) in program.chains.iter_mut().zip(entries) {
+        if let Some(entries) = entries {
             chain.entries = entries;
         }
     }
@@ -49,12 +49,16 @@ struct Fronts<'a> {
 }
 
 impl Fronts<'_> {
-    /// The entries of a chain, with the guards that those behind need.
-    fn rewritten(&mut self, at: usize) -> Vec<FlowerEntry> {
-        let Some(chain) = self.chains.get(at) else { return Vec::new() };
+    /// The entries of a chain, with the guards that those behind need; `None` if they stay as they are.
+    fn rewritten(&mut self, at: usize) -> Option<Vec<FlowerEntry>> {
+        let chain = self.chains.get(at)?;
+        let binds = |entry: &FlowerEntry| matches!(entry.effect, Effect::Goto { chain, .. } if self.binds(chain));
+        if chain.arrival.bound == Bound::Free && !chain.entries.iter().any(binds) {
+            return None;
+        }
         if chain.arrival.bound == Bound::All {
             let stays = |entry: &&FlowerEntry| !entry.is_guard();
-            return chain.entries.iter().filter(stays).cloned().collect();
+            return Some(chain.entries.iter().filter(stays).cloned().collect());
         }
         let mut entries = Vec::new();
         for entry in &chain.entries {
@@ -69,7 +73,7 @@ impl Fronts<'_> {
                 _ => entries.push(entry.clone()),
             }
         }
-        entries
+        Some(entries)
     }
 
     fn binds(&self, to: usize) -> bool {

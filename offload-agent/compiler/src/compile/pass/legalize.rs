@@ -23,19 +23,17 @@ const TAG_TYPES: [u128; 2] = [0x8100, 0x88a8];
 
 pub(in crate::compile) fn run(program: &mut FlowerProgram, input: &Input<'_>) {
     let meters = meters(program, input);
-    for (ingress, chains) in &mut program.ports {
-        let bridge = input.bridge_number(&ingress.bridge);
-        let here = PortRef { bridge, port: ingress.port };
+    for chain in &mut program.chains {
+        let bridge = input.bridge_number(&chain.of.bridge);
+        let here = PortRef { bridge, port: chain.of.port };
         let card = Card {
             capabilities: input.capabilities,
             here,
-            uplink: is_uplink(ingress, input),
+            uplink: is_uplink(&chain.of, input),
             meters: &meters,
         };
-        for chain in chains {
-            chain.entries.retain(|entry| card.can_see(entry));
-            chain.entries.iter_mut().for_each(|entry| card.legalize(entry));
-        }
+        chain.entries.retain(|entry| card.can_see(entry));
+        chain.entries.iter_mut().for_each(|entry| card.legalize(entry));
     }
 }
 
@@ -56,11 +54,14 @@ struct Card<'a> {
 /// The meters that no filter can stand for. A filter has a bucket of its own, so a meter may be in one filter only.
 fn meters(program: &FlowerProgram, input: &Input<'_>) -> BTreeMap<(u16, MeterId), Reason> {
     let mut uses: BTreeMap<(u16, MeterId), usize> = BTreeMap::new();
-    for entry in program.ports.values().flatten().flat_map(|chain| &chain.entries) {
-        let Effect::Act(ops) = &entry.effect else { continue };
-        for op in ops {
-            if let Op::Meter(bridge, id) = op {
-                *uses.entry((*bridge, *id)).or_default() += 1;
+    for (at, chain) in program.chains.iter().enumerate() {
+        let ports = || program.ports.values().filter(|port| port.chains.contains(&at)).count();
+        for entry in &chain.entries {
+            let Effect::Act(ops) = &entry.effect else { continue };
+            for op in ops {
+                if let Op::Meter(bridge, id) = op {
+                    *uses.entry((*bridge, *id)).or_default() += ports();
+                }
             }
         }
     }

@@ -10,47 +10,54 @@
 //! #2 tpid=none,eth_type=0x806 -> pass: ...                #2 settled on br0:1: ...
 //! ```
 
+use std::collections::BTreeSet;
+
 use super::overlap::Index;
 use crate::compile::Input;
 use crate::compile::ir::{
-    Effect, FlowerEntry, FlowerProgram, Ingress, KeyField, Settled, Unguarded,
+    Effect, FlowerEntry, FlowerProgram, Ingress, KeyField, RuleId, Settled, Unguarded,
 };
 use crate::compile::verdict::Reason;
 use crate::openflow::Masked;
 
 pub(in crate::compile) fn run(program: &mut FlowerProgram, input: &Input<'_>) {
     let can_pass = input.capabilities.pass;
-    let FlowerProgram { ports, settled, unguarded, .. } = program;
-    for (ingress, chains) in ports {
-        let mut gone = Gone { ingress, settled };
-        for (at, chain) in chains.iter_mut().enumerate() {
-            let entries = &mut chain.entries;
-            if !can_pass {
-                without_guards(entries);
-            }
-            take_out_covered(entries, &mut gone);
-            let idle = take_out_idle_guards(entries, &mut gone);
-            if at == 0 {
-                unguarded.extend(idle.iter().filter_map(|guard| unguard(ingress, guard)));
-            }
+    let mut gone = Vec::new();
+    let FlowerProgram { chains, ports, settled, unguarded, .. } = program;
+    let firsts: BTreeSet<usize> =
+        ports.values().filter_map(|port| port.chains.first().copied()).collect();
+    for (at, chain) in chains.iter_mut().enumerate() {
+        let mut here = Gone::default();
+        let entries = &mut chain.entries;
+        if !can_pass {
+            without_guards(entries);
         }
+        take_out_covered(entries, &mut here);
+        let idle = take_out_idle_guards(entries, &mut here);
+        if firsts.contains(&at) {
+            unguarded.extend(idle.iter().filter_map(|guard| unguard(&chain.of, guard)));
+        }
+        gone.push(here);
+    }
+    for (ingress, port) in ports {
+        let here: BTreeSet<_> = port.chains.iter().flat_map(|chain| &gone[*chain].0).collect();
+        settled.extend(here.into_iter().map(|(rule, reason)| Settled {
+            rule: *rule,
+            ingress: Some(ingress.clone()),
+            reason: reason.clone(),
+        }));
     }
     settled.sort();
     settled.dedup();
 }
 
-/// Notes what becomes of the packets of entries that are taken out.
-struct Gone<'a> {
-    ingress: &'a Ingress,
-    settled: &'a mut Vec<Settled>,
-}
+/// What becomes of the packets of entries that are taken out.
+#[derive(Default)]
+struct Gone(BTreeSet<(RuleId, Reason)>);
 
-impl Gone<'_> {
+impl Gone {
     fn note(&mut self, entry: &FlowerEntry, reason: Reason) {
-        if let Some(rule) = entry.rule() {
-            let ingress = Some(self.ingress.clone());
-            self.settled.push(Settled { rule, ingress, reason });
-        }
+        self.0.extend(entry.rule().map(|rule| (rule, reason)));
     }
 }
 
@@ -75,7 +82,7 @@ fn shadow(guard: &FlowerEntry) -> Reason {
     }
 }
 
-fn take_out_covered(entries: &mut Vec<FlowerEntry>, gone: &mut Gone<'_>) {
+fn take_out_covered(entries: &mut Vec<FlowerEntry>, gone: &mut Gone) {
     let (mut kept, mut index) = (Vec::<FlowerEntry>::new(), Index::default());
     for entry in std::mem::take(entries) {
         match index.over(&entry.key).and_then(|over| kept.get(over)) {
@@ -90,7 +97,7 @@ fn take_out_covered(entries: &mut Vec<FlowerEntry>, gone: &mut Gone<'_>) {
 }
 
 /// What another filter does with all packets of an entry is that filter's business; what a guard keeps, stays in OVS.
-fn note_covered(entry: &FlowerEntry, over: &FlowerEntry, gone: &mut Gone<'_>) {
+fn note_covered(entry: &FlowerEntry, over: &FlowerEntry, gone: &mut Gone) {
     match (&entry.effect, over.is_guard()) {
         (_, false) => {}
         (Effect::Pass(reason), true) => gone.note(entry, reason.clone()),
@@ -104,7 +111,7 @@ fn note_covered(entry: &FlowerEntry, over: &FlowerEntry, gone: &mut Gone<'_>) {
 }
 
 /// The guards with nothing behind them; they are taken out.
-fn take_out_idle_guards(entries: &mut Vec<FlowerEntry>, gone: &mut Gone<'_>) -> Vec<FlowerEntry> {
+fn take_out_idle_guards(entries: &mut Vec<FlowerEntry>, gone: &mut Gone) -> Vec<FlowerEntry> {
     let (mut kept, mut behind) = (Vec::<FlowerEntry>::new(), Index::default());
     let mut idle = Vec::new();
     for entry in std::mem::take(entries).into_iter().rev() {

@@ -1,8 +1,8 @@
 //! From the graph to what each input port sees: lists of entries, cut into chains.
 //!
 //! A chain begins where packets come back from connection tracking, and at a question that several ways lead to and that is
-//! long enough to be worth a filter that goes there. Everything else is written out. Copies between a chain's ways are
-//! made once a port: packets that come with the same pending edits share it.
+//! long enough to be worth a filter that goes there. Everything else is written out. Packets that come with the same pending edits share a
+//! chain, those of other ports, too, if nothing in it depends on the port but headers of tunnels, which each port fills in.
 //!
 //! ```text
 //! ask  tcp: set eth_src=A, ask(1)        port 1  tcp -> goto 1
@@ -13,22 +13,25 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+use rustc_hash::FxHashSet;
+
 use crate::compile::Input;
 use crate::compile::ir::{
-    Arrival, Bound, Chain, CtAsked, CtStep, Does, Encap, Entry, Ingress, OnUntagged, PortRef,
-    RuleId, Step, Trail, both,
+    Arrival, Bound, Chain, CtAsked, CtStep, Does, Encap, Entry, Filling, HeaderBits, Ingress,
+    OnUntagged, PortRef, RuleId, Step, Trail, both,
 };
 use crate::compile::verdict::Reason;
 use crate::compile::walk::fragment::{FRAGMENT, mistaken, moves_ports};
 use crate::compile::walk::graph::{
     Edge, End, Graph, Micro, NodeId, Recirculation, Tail, apply, is_of_the_pipeline,
 };
+use crate::compile::walk::needs::Needs;
 use crate::compile::walk::port_problem;
-use crate::compile::walk::reads::{Excerpt, Reads};
+use crate::compile::walk::reads::Reads;
 use crate::compile::walk::state::{Slot, State};
 use crate::compile::walk::value::Bits;
-use crate::openflow::{Field, Masked, Match, OfPort, VLAN_PRESENT, Zone};
-use crate::ports::{Port, PortKind, TunnelKey, TunnelKind};
+use crate::openflow::{BridgeName, Field, Masked, Match, OfPort, VLAN_PRESENT, Zone};
+use crate::ports::{PortKind, TunnelKey, TunnelKind};
 
 const BEHIND_A_TAG: Reason = Reason::Action("ct behind a pushed VLAN tag");
 
@@ -44,8 +47,8 @@ const MOST_BEHIND_COMMIT: usize = 256;
 /// More entries than this for one device, and the rest stays in OVS. What policies of a busy pod come to fits.
 const MOST_ENTRIES: usize = 48_000;
 /// Where there are many devices, each has a share of this, which bounds what a compilation takes; but no less than [`FEWEST_ENTRIES`].
-const MOST_ENTRIES_IN_ALL: usize = 1_000_000;
-const FEWEST_ENTRIES: usize = 16_000;
+const MOST_ENTRIES_IN_ALL: usize = 500_000;
+const FEWEST_ENTRIES: usize = 8_000;
 
 /// One way that packets come in by a device.
 pub(in crate::compile) struct Root {
@@ -62,37 +65,88 @@ pub(in crate::compile) fn most_entries(devices: usize) -> usize {
     (MOST_ENTRIES_IN_ALL / devices.max(1)).clamp(FEWEST_ENTRIES, MOST_ENTRIES)
 }
 
-/// The chains of one device.
-pub(in crate::compile) fn unfold(
-    graph: &Graph,
-    input: &Input<'_>,
-    ingress: &Ingress,
-    roots: &[Root],
+/// The chains of all devices.
+pub(in crate::compile) struct Unfold<'a> {
+    graph: &'a Graph,
+    input: &'a Input<'a>,
+    chains: Vec<Chain>,
+    known: BTreeMap<ChainKey, usize>,
+    /// Which chains have a guard for TTLs that run out, by how much is taken off, for packets in which state.
+    ttl_guards: BTreeSet<(usize, u8, Masked)>,
+    /// How many entries a device may have.
     most: usize,
-) -> Vec<Chain> {
-    let mut unfold = Unfold {
-        graph,
-        input,
-        ingress,
-        most,
-        params: BTreeMap::new(),
-        chains: vec![Chain::default()],
-        known: BTreeMap::new(),
-        todo: Vec::new(),
-        later: Vec::new(),
-        ttl_guards: BTreeSet::new(),
-        entries: 0,
-    };
-    for root in roots {
-        unfold.params = params(&root.state);
-        let way = Way::new(0, root);
-        unfold.follow(way, &root.tail);
-        while let Some((way, start)) = unfold.todo.pop().or_else(|| unfold.later.pop()) {
-            unfold.chain(way, start);
+}
+
+/// The chains of one device.
+struct Device<'u, 'a> {
+    all: &'u mut Unfold<'a>,
+    ingress: Rc<Ingress>,
+    class: Class,
+    /// The chains that its packets get to.
+    used: BTreeSet<usize>,
+    todo: Vec<(Way, Start<'a>)>,
+    later: Vec<(Way, Start<'a>)>,
+    entries: usize,
+}
+
+/// What devices have to have in common to share a chain.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Class {
+    bridge: Option<BridgeName>,
+    tunnel: bool,
+    switch: Option<String>,
+}
+
+impl<'a> Unfold<'a> {
+    pub(in crate::compile) fn new(graph: &'a Graph, input: &'a Input<'a>, most: usize) -> Self {
+        let (chains, known, ttl_guards) = (Vec::new(), BTreeMap::new(), BTreeSet::new());
+        Unfold { graph, input, chains, known, ttl_guards, most }
+    }
+
+    /// The chains of one more device, the first one first.
+    pub(in crate::compile) fn device(
+        &mut self,
+        ingress: &Ingress,
+        roots: &'a [Root],
+    ) -> Vec<usize> {
+        let first = self.chains.len();
+        let ingress = Rc::new(ingress.clone());
+        self.chains.push(Chain::new(ingress.clone(), Arrival::default()));
+        let mut device = Device {
+            class: Class::of(&ingress, self.input),
+            all: self,
+            ingress,
+            used: BTreeSet::new(),
+            todo: Vec::new(),
+            later: Vec::new(),
+            entries: 0,
+        };
+        for root in roots {
+            device.follow(Way::new(first, root), &root.tail);
+            while let Some((way, start)) = device.todo.pop().or_else(|| device.later.pop()) {
+                device.chain(way, start);
+            }
+        }
+        [first].into_iter().chain(device.used).collect()
+    }
+
+    pub(in crate::compile) fn finish(mut self) -> Vec<Chain> {
+        self.chains.iter_mut().for_each(leave_the_rest);
+        self.chains
+    }
+}
+
+impl Class {
+    fn of(ingress: &Ingress, input: &Input<'_>) -> Class {
+        let Some(port) = input.ports.port(&ingress.bridge, ingress.port) else {
+            return Class::default();
+        };
+        Class {
+            bridge: Some(ingress.bridge.clone()),
+            tunnel: matches!(port.kind, PortKind::Tunnel(_)),
+            switch: port.switch.as_ref().map(|at| at.id.clone()),
         }
     }
-    unfold.chains.iter_mut().for_each(leave_the_rest);
-    unfold.chains
 }
 
 /// What no rule takes at the end of a chain goes to OVS without a filter of its own.
@@ -106,28 +160,6 @@ fn leave_the_rest(chain: &mut Chain) {
     }
 }
 
-/// What the fields that differ from port to port hold on this one.
-fn params(state: &State) -> BTreeMap<Field, u128> {
-    let fields = [Field::InPort].into_iter().chain((0..16).map(Field::Reg));
-    fields.filter_map(|field| Some((field, state.field(field).value(field.full_mask())?))).collect()
-}
-
-struct Unfold<'a> {
-    graph: &'a Graph,
-    input: &'a Input<'a>,
-    ingress: &'a Ingress,
-    params: BTreeMap<Field, u128>,
-    chains: Vec<Chain>,
-    known: BTreeMap<ChainKey, usize>,
-    todo: Vec<(Way, Start<'a>)>,
-    later: Vec<(Way, Start<'a>)>,
-    /// Which chains have a guard for TTLs that run out, by how much is taken off, for packets in which state.
-    ttl_guards: BTreeSet<(usize, u8, Masked)>,
-    entries: usize,
-    /// How many entries there may be.
-    most: usize,
-}
-
 /// Where a chain starts.
 #[derive(Clone, Copy)]
 enum Start<'a> {
@@ -139,11 +171,14 @@ enum Start<'a> {
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct ChainKey {
     start: (usize, bool),
-    params: BTreeMap<Field, u128>,
-    needs: Excerpt,
+    class: Class,
+    /// The device itself, if packets may be sent to it.
+    own: Option<Rc<Ingress>>,
+    needs: Vec<Bits>,
     pending: Pending,
     arrival: Arrival,
     translated_in: Option<u16>,
+    moved_ports: bool,
 }
 
 /// Changes to the packet that are not made yet.
@@ -217,7 +252,7 @@ impl Way {
     }
 }
 
-impl<'a> Unfold<'a> {
+impl<'a> Device<'_, 'a> {
     fn chain(&mut self, way: Way, start: Start<'a>) {
         match start {
             Start::Node(id) => self.ask(way, id),
@@ -226,9 +261,9 @@ impl<'a> Unfold<'a> {
     }
 
     fn ask(&mut self, way: Way, id: NodeId) {
-        let Some(node) = self.graph.node(id) else { return };
-        if self.entries > self.most {
-            return self.entry(way, Does::Ovs(Reason::TooMany(self.most)));
+        let Some(node) = self.all.graph.node(id) else { return };
+        if self.entries > self.all.most {
+            return self.entry(way, Does::Ovs(Reason::TooMany(self.all.most)));
         }
         for edge in &node.edges {
             self.edge(way.clone(), edge, !node.forgets);
@@ -236,41 +271,21 @@ impl<'a> Unfold<'a> {
     }
 
     fn edge(&mut self, mut way: Way, edge: &'a Edge, learns: bool) {
-        let Some(asked) = self.on_this_port(&edge.takes) else { return };
-        if both(&way.state.told, &asked).is_none() {
+        if both(&way.state.told, &edge.takes).is_none() {
             return;
         }
-        let Some(takes) = both(&way.takes, &asked) else { return };
+        let Some(takes) = both(&way.takes, &edge.takes) else { return };
         way.takes = takes;
         if learns {
-            way.state.learn(&asked);
+            way.state.learn(&edge.takes);
         }
         self.follow(way, &edge.tail);
     }
 
-    /// The match without what differs from port to port, which is known here.
-    fn on_this_port(&self, takes: &Match) -> Option<Match> {
-        let is_param = |field: Field| field == Field::InPort || field.is_register();
-        if !takes.fields().iter().any(|field| is_param(field.field)) {
-            return Some(takes.clone());
-        }
-        let mut rest = Match::any();
-        for field in takes.fields() {
-            match self.params.get(&field.field) {
-                Some(value) if is_param(field.field) && !field.masked.covers(*value) => {
-                    return None;
-                }
-                Some(_) if is_param(field.field) => {}
-                _ => rest.insert(field.field, field.masked),
-            }
-        }
-        Some(rest)
-    }
-
     fn follow(&mut self, mut way: Way, tail: &'a Tail) {
         way.by(&tail.rules);
-        if self.entries > self.most {
-            return self.entry(way, Does::Ovs(Reason::TooMany(self.most)));
+        if self.entries > self.all.most {
+            return self.entry(way, Does::Ovs(Reason::TooMany(self.all.most)));
         }
         self.perform(&mut way, &tail.ops);
         match &tail.end {
@@ -282,14 +297,14 @@ impl<'a> Unfold<'a> {
     }
 
     fn go_on(&mut self, mut way: Way, id: NodeId) {
-        let Some(node) = self.graph.node(id) else { return };
-        self.guard_fragments(&mut way, self.graph.reads_of(id));
+        let Some(node) = self.all.graph.node(id) else { return };
+        self.guard_fragments(&mut way, self.all.graph.reads_of(id));
         let large = node.size >= WORTH_A_CHAIN || node.apart;
-        let worth = self.input.capabilities.has_chains() && large;
+        let worth = self.all.input.capabilities.has_chains() && large;
         if let Some(through) = way.recommits().filter(|_| worth) {
             let next = Way { steps: Vec::new(), ..way.clone() };
-            let chain = self.next(next, id, &node.needs);
-            return self.entry(way, Does::Goto { through, chain });
+            let does = self.next(next, id, &node.needs, through);
+            return self.entry(way, does);
         }
         if !worth || node.callers < 2 {
             return self.ask(way, id);
@@ -301,18 +316,18 @@ impl<'a> Unfold<'a> {
             let too_many = free && commits && node.size > MOST_BEHIND_COMMIT;
             return if too_many { self.entry(way, Does::Ovs(COMMIT)) } else { self.ask(way, id) };
         }
-        let chain = self.next(way.clone(), id, &node.needs);
-        self.entry(way, Does::Goto { through: Vec::new(), chain });
+        let does = self.next(way.clone(), id, &node.needs, Vec::new());
+        self.entry(way, does);
     }
 
-    /// The chain that asks this question.
-    fn next(&mut self, mut way: Way, id: NodeId, needs: &Reads) -> usize {
+    /// On to the chain that asks this question.
+    fn next(&mut self, mut way: Way, id: NodeId, needs: &Needs, through: Vec<CtStep>) -> Does {
         way.arrival.bound = way.bound_behind();
-        self.find(&way, (id.number(), false), needs, Start::Node(id))
+        self.find(&way, (id.number(), false), needs, Start::Node(id), through)
     }
 
     fn track(&mut self, mut way: Way, ct: &'a Recirculation) {
-        if !self.input.capabilities.has_ct() {
+        if !self.all.input.capabilities.has_ct() {
             return self.entry(way, Does::Ovs(Reason::CardAction("track connections")));
         }
         let Some(through) = ct_step(&ct.asked, &way.state) else {
@@ -333,30 +348,97 @@ impl<'a> Unfold<'a> {
         next.state.learn(&Match::any().with_masked(Field::IpFrag, 0, 3));
         next.translated_in = ct.asked.translates().then_some(zone);
         let start = (std::ptr::from_ref(ct).addr(), true);
-        let chain = self.find(&next, start, &ct.needs, Start::Ct(ct));
-        self.entry(way, Does::Goto { through: all, chain });
+        let does = self.find(&next, start, &ct.needs, Start::Ct(ct), all);
+        self.entry(way, does);
     }
 
-    /// The chain for these packets, made if there is none yet. Those of new connections come last: at a limit it is they that stay in OVS.
-    fn find(&mut self, way: &Way, start: (usize, bool), needs: &Reads, from: Start<'a>) -> usize {
+    /// On to the chain for these packets, made if there is none yet. Those of new connections come last: at a limit it is they that stay in
+    /// OVS.
+    fn find(
+        &mut self,
+        way: &Way,
+        start: (usize, bool),
+        needs: &Needs,
+        from: Start<'a>,
+        through: Vec<CtStep>,
+    ) -> Does {
+        let (bits, filling) = self.needed(way, needs);
         let key = ChainKey {
             start,
-            params: self.params.clone(),
-            needs: needs.settled(&way.state),
+            class: self.class.clone(),
+            own: needs.outputs.may_have(self.ingress.port).then(|| self.ingress.clone()),
+            needs: bits,
             pending: way.pending.clone(),
             arrival: way.arrival,
             translated_in: way.translated_in,
+            moved_ports: way.moved_ports,
         };
-        if let Some(chain) = self.known.get(&key) {
-            return *chain;
+        if let Some(chain) = self.all.known.get(&key).copied() {
+            return match self.takes_over(chain) {
+                true => Does::Goto { through, chain, filling },
+                false => Does::Ovs(Reason::TooMany(self.all.most)),
+            };
         }
-        let chain = self.chains.len();
-        self.chains.push(Chain { arrival: way.arrival, ..Chain::default() });
-        self.known.insert(key, chain);
+        let chain = self.all.chains.len();
+        self.all.chains.push(Chain::new(self.ingress.clone(), way.arrival));
+        self.all.known.insert(key, chain);
+        self.used.insert(chain);
         let is_new = matches!(from, Start::Ct(ct) if ct.asked.commit);
+        let mut next = way.at(chain);
+        for (register, held) in filling.iter().flat_map(|filling| filling.iter()) {
+            next.state.leave_open(*register, held.mask);
+        }
         let todo = if is_new { &mut self.later } else { &mut self.todo };
-        todo.push((way.at(chain), from));
-        chain
+        todo.push((next, from));
+        Does::Goto { through, chain, filling }
+    }
+
+    /// What the steps behind depend on, and what is filled in there.
+    fn needed(&self, way: &Way, needs: &Needs) -> (Vec<Bits>, Option<Filling>) {
+        let mut bits: Vec<Bits> =
+            needs.steps.settled(&way.state).map(|(_, _, bits)| bits).collect();
+        for (slot, mask, held) in needs.came_by.settled(&way.state) {
+            let elsewhere = slot == Slot::Field(Field::InPort)
+                && as_port(held.value(mask)).is_some_and(|port| !needs.outputs.may_have(port));
+            // Wherever it came by, it is not sent back there.
+            bits.push(if elsewhere { Bits::constant(OfPort::NONE.0.into()) } else { held });
+        }
+        let headers = needs.headers.without(&needs.steps).without(&needs.came_by);
+        let headers: Vec<_> = headers.settled(&way.state).collect();
+        let inherits = headers.iter().any(|(_, _, held)| held.is_open());
+        let mut filling = Vec::new();
+        for (slot, mask, held) in headers {
+            match (slot, held.value(mask)) {
+                (Slot::Field(field), Some(value)) if field.is_register() && !inherits => {
+                    filling.push((field, Masked::new(value, mask)));
+                }
+                _ => bits.push(held),
+            }
+        }
+        (bits, (!inherits).then(|| filling.into()))
+    }
+
+    /// Shares a chain, with all that it leads to, if the device may have so many entries more.
+    fn takes_over(&mut self, chain: usize) -> bool {
+        let (mut fresh, mut todo) = (FxHashSet::default(), vec![chain]);
+        let mut more = 0;
+        while let Some(at) = todo.pop() {
+            if self.used.contains(&at) || !fresh.insert(at) {
+                continue;
+            }
+            let entries = &self.all.chains[at].entries;
+            more += entries.len();
+            todo.extend(entries.iter().filter_map(|entry| match entry.does {
+                Does::Goto { chain, .. } => Some(chain),
+                _ => None,
+            }));
+        }
+        let fits = fresh.is_empty() || self.entries + more <= self.all.most;
+        if fits {
+            self.entries += more;
+            self.used.extend(fresh);
+        }
+        fits
     }
 
     fn perform(&mut self, way: &mut Way, ops: &[Micro]) {
@@ -430,7 +512,7 @@ impl<'a> Unfold<'a> {
             _ => to,
         };
         // A rule may have written a port that is none, and nobody gets what is sent there.
-        if self.input.port_at(to).is_none() {
+        if self.all.input.port_at(to).is_none() {
             return;
         }
         if let Some(reason) = self.problem(to) {
@@ -454,15 +536,15 @@ impl<'a> Unfold<'a> {
     }
 
     fn header(&self, way: &Way, to: PortRef, fields: &[Field]) -> Option<Encap> {
-        let known = |field: Field| way.state.settled(Slot::Field(field)).value(u128::MAX);
-        let port = self.input.port_at(to)?;
+        let known = |field: Field| way.state.settled(Slot::Field(field)).header_bits();
+        let port = self.all.input.port_at(to)?;
         let PortKind::Tunnel(tunnel) = &port.kind else { return None };
         let id = match tunnel.config().ok()?.out_key {
             TunnelKey::Absent => None,
-            TunnelKey::Flow => Some(u32::try_from(known(Field::TunId)?).ok()?),
-            TunnelKey::Fixed(key) => Some(u32::try_from(key).ok()?),
+            TunnelKey::Flow => Some(known(Field::TunId)?),
+            TunnelKey::Fixed(key) => Some(HeaderBits::known(key.into())),
         };
-        let all = self.input.tunnel_options(to.bridge);
+        let all = self.all.input.tunnel_options(to.bridge);
         let mut options = Vec::new();
         // Only Geneve has room for options.
         let fields = if tunnel.kind == TunnelKind::Geneve { fields } else { &[] };
@@ -478,15 +560,12 @@ impl<'a> Unfold<'a> {
 
     /// A card forwards between its own ports only.
     fn problem(&self, to: PortRef) -> Option<Reason> {
-        let from = self.input.ports.port(&self.ingress.bridge, self.ingress.port)?;
-        let to = self.input.port_at(to)?;
+        let to = self.all.input.port_at(to)?;
         if let Some(reason) = port_problem(to) {
             return Some(reason);
         }
-        let switch = |port: &Port| port.switch.as_ref().map(|at| at.id.clone());
-        let tunnel = matches!(from.kind, PortKind::Tunnel(_));
-        (!tunnel && switch(from) != switch(to))
-            .then(|| Reason::OtherSwitch { from: from.name.clone(), to: to.name.clone() })
+        let here = to.switch.as_ref().map(|at| &at.id) == self.class.switch.as_ref();
+        (!self.class.tunnel && !here).then(|| Reason::OtherSwitch(to.name.clone()))
     }
 
     fn finish(&mut self, mut way: Way) {
@@ -511,7 +590,7 @@ impl<'a> Unfold<'a> {
             way.takes.clone()
         } else {
             let state = way.takes.get(Field::CtState).unwrap_or(Masked { value: 0, mask: 0 });
-            if !self.ttl_guards.insert((way.chain, by, state)) {
+            if !self.all.ttl_guards.insert((way.chain, by, state)) {
                 return;
             }
             Match::any().with_masked(Field::CtState, state.value, state.mask)
@@ -539,7 +618,7 @@ impl<'a> Unfold<'a> {
     fn entry(&mut self, way: Way, does: Does) {
         self.entries += 1;
         let entry = Entry { trail: way.trail, takes: way.takes, does };
-        if let Some(chain) = self.chains.get_mut(way.chain) {
+        if let Some(chain) = self.all.chains.get_mut(way.chain) {
             chain.entries.push(entry);
         }
     }
@@ -648,8 +727,11 @@ impl Way {
 }
 
 fn in_port(state: &State) -> Option<OfPort> {
-    let value = state.field(Field::InPort).value(Field::InPort.full_mask())?;
-    u16::try_from(value).ok().map(OfPort)
+    as_port(state.field(Field::InPort).value(Field::InPort.full_mask()))
+}
+
+fn as_port(value: Option<u128>) -> Option<OfPort> {
+    u16::try_from(value?).ok().map(OfPort)
 }
 
 fn ct_step(asked: &CtAsked, state: &State) -> Option<CtStep> {

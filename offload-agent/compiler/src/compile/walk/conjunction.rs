@@ -11,11 +11,12 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use super::explore::{Explorer, Lookup, Walk};
 use super::graph::{Edge, End, Tail};
-use super::sets::{Clause, Conjunction, about};
-use super::table::Candidate;
+use super::sets::{Clause, about};
+use super::table::{Candidate, Conjunction, clauses};
 use crate::compile::ir::{RuleId, both, overlaps};
 use crate::compile::verdict::Reason;
 use crate::openflow::{Action, Field, Match};
@@ -24,11 +25,11 @@ use crate::openflow::{Action, Field, Match};
 const MOST: usize = 4096;
 
 /// The conjunction's clauses: by dimension, the matches of its rules.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Clauses {
     pub(super) dimensions: BTreeMap<u8, Vec<Match>>,
     pub(super) wanted: u8,
-    pub(super) rules: Vec<RuleId>,
+    pub(super) rules: Rc<[RuleId]>,
     pub(super) unknown: Option<Reason>,
 }
 
@@ -45,7 +46,7 @@ pub(super) fn edges<'a>(
         if !clauses.is_whole() {
             continue;
         }
-        let mut lookup = Lookup { held: Vec::new(), ..at.clone() };
+        let mut lookup = Lookup { held: Vec::new(), clauses: Rc::default(), ..at.clone() };
         lookup.overrides.push((Field::ConjId, id.into()));
         let does =
             explorer.candidates(walk, &lookup).first().map(|one| one.rule.actions.as_slice());
@@ -54,8 +55,7 @@ pub(super) fn edges<'a>(
         let end = end(explorer, walk, lookup, &clauses, products.is_none());
         for takes in products.unwrap_or_else(|| widest(&clauses)) {
             edges.splice(0..0, rivals(&takes, does, &before, &clauses.rules));
-            let tail =
-                Tail { rules: clauses.rules.clone().into(), ops: Vec::new(), end: end.clone() };
+            let tail = Tail { rules: clauses.rules.clone(), ops: Vec::new(), end: end.clone() };
             before.push((takes.clone(), does));
             edges.push(Edge { takes, tail });
         }
@@ -80,6 +80,10 @@ impl Clauses {
             fails |= held.binary_search(&Clause { of, number: *number }).is_err();
             *matches = vec![Match::any()];
         }
+        let held = at.held.iter().flat_map(|(_, clauses)| clauses);
+        for clause in held.filter(|clause| clause.of == of) {
+            self.dimensions.insert(clause.number, vec![Match::any()]);
+        }
         if fails {
             self.dimensions.clear();
         }
@@ -92,17 +96,31 @@ pub(super) fn collect(
     at: &Lookup,
 ) -> BTreeMap<Conjunction, Clauses> {
     let mut by_id: BTreeMap<Conjunction, Clauses> = BTreeMap::new();
-    for candidate in candidates {
-        for action in &candidate.rule.actions {
-            let Action::Conjunction { id, clause, n_clauses } = action else { continue };
-            let clauses = by_id.entry((candidate.rule.priority, *id)).or_default();
-            clauses.wanted = *n_clauses;
-            clauses.rules.push(candidate.id);
-            clauses.dimensions.entry(*clause).or_default().push(candidate.rest.clone());
-            clauses.unknown = clauses.unknown.take().or_else(|| candidate.unknown.clone());
+    let mut rules: BTreeMap<Conjunction, Vec<RuleId>> = BTreeMap::new();
+    for clause in at.held.iter().flat_map(|(_, clauses)| clauses) {
+        if let Some(known) = at.clauses.get(&clause.of) {
+            by_id.entry(clause.of).or_insert_with(|| known.clone());
         }
     }
-    by_id.iter_mut().for_each(|(of, clauses)| clauses.settle(*of, at));
+    for candidate in candidates {
+        for (of, clause, n_clauses) in clauses(candidate.rule) {
+            let known = at.clauses.get(&of);
+            if known.is_none() && !at.held.is_empty() {
+                continue;
+            }
+            let clauses = by_id.entry(of).or_insert_with(|| known.cloned().unwrap_or_default());
+            clauses.wanted = n_clauses;
+            clauses.dimensions.entry(clause).or_default().push(candidate.rest.clone());
+            clauses.unknown = clauses.unknown.take().or_else(|| candidate.unknown.clone());
+            rules.entry(of).or_default().push(candidate.id);
+        }
+    }
+    for (of, clauses) in &mut by_id {
+        if clauses.rules.is_empty() {
+            clauses.rules = rules.remove(of).unwrap_or_default().into();
+        }
+        clauses.settle(*of, at);
+    }
     by_id
 }
 
@@ -150,13 +168,13 @@ fn rivals(
     takes: &Match,
     does: &[Action],
     before: &[(Match, &[Action])],
-    rules: &[RuleId],
+    rules: &Rc<[RuleId]>,
 ) -> Vec<Edge> {
     let others = before.iter().filter(|(other, done)| *done != does && overlaps(other, takes));
     let shared = others.filter_map(|(other, _)| both(other, takes));
     let guards = shared.map(|takes| {
         let end = End::Ovs(Reason::Conjunction);
-        Edge { takes, tail: Tail { rules: rules.into(), ops: Vec::new(), end } }
+        Edge { takes, tail: Tail { rules: rules.clone(), ops: Vec::new(), end } }
     });
     guards.collect()
 }

@@ -10,6 +10,7 @@
 use super::act::done;
 use super::explore::{Explorer, Lookup, Then, Walk};
 use super::graph::{Edge, End, Micro, Recirculation};
+use super::needs::Needs;
 use super::reads::Reads;
 use super::state::{Slot, is_translated};
 use super::value::Bits;
@@ -46,7 +47,7 @@ pub(super) fn track<'a>(explorer: &mut Explorer<'a>, walk: &mut Walk<'a>, ct: &'
         walk.rules.extend(doom.rules.iter().copied());
         return Then::End(End::Ovs(doom.reason.with_no_way_back()));
     }
-    let mut needs = Reads::default();
+    let mut needs = Needs::default();
     states.iter().for_each(|edge| needs.merge(&explorer.graph.needs(&edge.tail)));
     let end = Recirculation { asked, states, needs, others_pass: !bound };
     Then::End(End::Ct(Box::new(end)))

@@ -80,6 +80,6 @@ fn fatal(edge: &Edge, before: &[Edge]) -> Option<Doom> {
 }
 
 /// Whether all that is asked for may be changed by a translation.
-fn changes(takes: &Match) -> bool {
+pub(super) fn changes(takes: &Match) -> bool {
     takes.fields().iter().all(|field| is_translated(field.field) || is_ct(field.field))
 }

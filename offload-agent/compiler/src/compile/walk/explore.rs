@@ -5,12 +5,15 @@ use std::rc::Rc;
 
 use rustc_hash::FxHashMap;
 
+use super::alike::{Ways, simplify};
+use super::common::Common;
 use super::conjunction;
 use super::doom::{Doom, Unwalked};
 use super::fragment;
 use super::graph::{Edge, End, Graph, Micro, NodeId, Tail, apply};
-use super::reads::{Excerpt, Reads};
-use super::sets::{self, Held};
+use super::memo::Memo;
+use super::reads::Reads;
+use super::sets::{self, Held, Known};
 use super::state::{Slot, State};
 use super::table::{Candidate, Table};
 use super::tie;
@@ -31,7 +34,8 @@ pub(in crate::compile) struct Explorer<'a> {
     pub(super) input: &'a Input<'a>,
     pub(super) graph: Graph,
     tables: BTreeMap<(u16, TableId), Rc<Table<'a>>>,
-    known: BTreeMap<Place, Vec<Known>>,
+    known: FxHashMap<Place, Memo<NodeId>>,
+    commons: FxHashMap<Place, Memo<Common>>,
     /// Whether an application helper may expect connections, so that a related one may be translated.
     pub(super) has_helpers: bool,
     /// Why the walk behind a translation is broken off.
@@ -39,11 +43,8 @@ pub(in crate::compile) struct Explorer<'a> {
     pub(super) unwalked: BTreeSet<Unwalked>,
 }
 
-/// The nodes that depend on the same bits, by what those are.
-type Known = (Reads, FxHashMap<u64, Vec<(Excerpt, NodeId)>>);
-
 /// A question apart from the state.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Place {
     bridge: u16,
     table: TableId,
@@ -98,13 +99,16 @@ pub(super) struct Lookup {
     pub(super) overrides: Vec<(Field, u128)>,
     /// What was asked about conjunctions before anything else.
     pub(super) held: Vec<Held>,
+    /// The clauses of each conjunction, as they were before that was asked.
+    pub(super) clauses: Rc<Known>,
     /// A controller may be told of a packet that no rule takes (`goto_table`, but not `resubmit`).
     pub(super) reports: bool,
 }
 
 impl Lookup {
     pub(super) fn plain(table: TableId) -> Lookup {
-        Lookup { table, overrides: Vec::new(), held: Vec::new(), reports: false }
+        let (overrides, held, clauses) = (Vec::new(), Vec::new(), Rc::default());
+        Lookup { table, overrides, held, clauses, reports: false }
     }
 }
 
@@ -226,7 +230,8 @@ impl<'a> Explorer<'a> {
             input,
             graph: Graph::default(),
             tables: tables.collect(),
-            known: BTreeMap::new(),
+            known: FxHashMap::default(),
+            commons: FxHashMap::default(),
             doomed: None,
             unwalked: BTreeSet::new(),
             has_helpers: in_rules.any(has_helper) || in_groups.any(has_helper),
@@ -306,7 +311,16 @@ impl<'a> Explorer<'a> {
             return Then::End(End::Node(node));
         }
         let mut reads = Reads::default();
-        let found = table.candidates(&walk.state, &at.overrides, &mut reads);
+        let common =
+            self.commons.get(&place).and_then(|commons| commons.find(&walk.state)).cloned();
+        if let Some(common) = common {
+            let left_out = Some(&*common.rules);
+            let found = table.candidates(&walk.state, &at.overrides, left_out, &mut reads);
+            if let Some(edges) = common.edges(self, walk, &at, &found) {
+                return Then::End(self.asks(walk, place, reads, edges));
+            }
+        }
+        let found = table.candidates(&walk.state, &at.overrides, None, &mut reads);
         match found.as_slice() {
             [] => {
                 walk.ops.push(Micro::Read(reads));
@@ -322,11 +336,7 @@ impl<'a> Explorer<'a> {
 
     /// The node for the same question about a packet of which the same is known, as far as that counts.
     fn asked_before(&self, walk: &Walk<'a>, place: &Place) -> Option<NodeId> {
-        self.known.get(place)?.iter().find_map(|(reads, nodes)| {
-            let alike = nodes.get(&reads.fingerprint(&walk.state))?;
-            let excerpt = reads.of(&walk.state);
-            alike.iter().find(|(known, _)| *known == excerpt).map(|(_, node)| *node)
-        })
+        self.known.get(place)?.find(&walk.state).copied()
     }
 
     /// The node for a question that the state does not answer.
@@ -338,23 +348,30 @@ impl<'a> Explorer<'a> {
         reads: Reads,
         found: Vec<Candidate<'a>>,
     ) -> End {
-        let first = sets::edges(self, walk, &at, &reads, &found);
-        let forgets = first.is_some();
-        let edges = first.unwrap_or_else(|| self.edges(walk, &at, found));
+        if let Some(edges) = sets::edges(self, walk, &at, &reads, &found) {
+            let end = self.asks(walk, place, reads, edges);
+            if let End::Node(node) = end {
+                self.graph.set_forgets(node);
+            }
+            return end;
+        }
+        let (edges, common) = self.edges_and_common(walk, &at, &found);
+        if let Some(common) = common {
+            let reads = self.graph.reads_of(common.node).widened();
+            self.commons.entry(place.clone()).or_default().put(reads, &walk.state, common);
+        }
+        self.asks(walk, place, reads, edges)
+    }
+
+    /// A new node, which is remembered.
+    fn asks(&mut self, walk: &Walk<'a>, place: Place, reads: Reads, mut edges: Vec<Edge>) -> End {
         if let Some(end) = self.broken_off() {
             return end;
         }
+        simplify(&mut edges);
         let node = self.graph.add(edges, reads);
-        if forgets {
-            self.graph.set_forgets(node);
-        }
         let reads = self.graph.reads_of(node).widened();
-        let (print, entry) = (reads.fingerprint(&walk.state), (reads.of(&walk.state), node));
-        let known = self.known.entry(place).or_default();
-        match known.iter_mut().find(|(other, _)| *other == reads) {
-            Some((_, nodes)) => nodes.entry(print).or_default().push(entry),
-            None => known.push((reads, FxHashMap::from_iter([(print, vec![entry])]))),
-        }
+        self.known.entry(place).or_default().put(reads, &walk.state, node);
         End::Node(node)
     }
 
@@ -364,20 +381,45 @@ impl<'a> Explorer<'a> {
         walk: &Walk<'a>,
         at: Lookup,
         reads: &Reads,
-        found: &[Candidate<'a>],
+        found: impl FnOnce() -> Vec<Candidate<'a>>,
     ) -> End {
         let place = place(walk, &at);
         match self.asked_before(walk, &place) {
             Some(node) => End::Node(node),
-            None => self.ask(walk, at, place, reads.clone(), found.to_vec()),
+            None => self.ask(walk, at, place, reads.clone(), found()),
         }
     }
 
+    /// The ways of these candidates, and of what none of them takes.
+    pub(super) fn edges(
+        &mut self,
+        walk: &Walk<'a>,
+        at: &Lookup,
+        found: &[Candidate<'a>],
+    ) -> Vec<Edge> {
+        let mut edges = self.levels(walk, at, found);
+        let total = edges.last().is_some_and(|last| last.takes == Match::any());
+        if !total && self.broken_off().is_none() && !found.iter().any(Candidate::is_certain) {
+            let miss = walk.fork();
+            let tail = match missed(&miss, at) {
+                Then::Go => self.run(miss),
+                Then::End(end) => miss.end(end),
+            };
+            edges.push(Edge { takes: Match::any(), tail });
+            self.is_doomed(walk, &edges, edges.len() - 1);
+        }
+        edges
+    }
+
     /// One priority after the other: first what OpenFlow leaves open, then the rules, then the conjunctions.
-    fn edges(&mut self, walk: &Walk<'a>, at: &Lookup, found: Vec<Candidate<'a>>) -> Vec<Edge> {
-        let mut edges = Vec::new();
-        let certain = found.iter().any(Candidate::is_certain);
-        let mut rest = found.as_slice();
+    pub(super) fn levels(
+        &mut self,
+        walk: &Walk<'a>,
+        at: &Lookup,
+        found: &[Candidate<'a>],
+    ) -> Vec<Edge> {
+        let (mut edges, mut ways) = (Vec::new(), Ways::default());
+        let mut rest = found;
         while let Some(first) = rest.first() {
             let same = |one: &Candidate<'_>| one.rule.priority == first.rule.priority;
             let (level, lower) = rest.split_at(rest.partition_point(same));
@@ -386,7 +428,7 @@ impl<'a> Explorer<'a> {
             let fresh = edges.len();
             edges.extend(tie::guards(&rules));
             for rule in rules {
-                edges.push(self.edge(walk, at, rule));
+                edges.push(self.way(walk, at, rule, &mut ways));
                 if self.is_doomed(walk, &edges, fresh) {
                     return edges;
                 }
@@ -402,20 +444,10 @@ impl<'a> Explorer<'a> {
                 return edges;
             }
         }
-        if !certain {
-            let miss = walk.fork();
-            let then = missed(&miss, at);
-            let tail = match then {
-                Then::Go => self.run(miss),
-                Then::End(end) => miss.end(end),
-            };
-            edges.push(Edge { takes: Match::any(), tail });
-            self.is_doomed(walk, &edges, edges.len() - 1);
-        }
         edges
     }
 
-    fn edge(&mut self, walk: &Walk<'a>, at: &Lookup, rule: &Candidate<'a>) -> Edge {
+    pub(super) fn edge(&mut self, walk: &Walk<'a>, at: &Lookup, rule: &Candidate<'a>) -> Edge {
         let takes = rule.rest.clone();
         let mut walk = walk.fork();
         walk.state.learn(&takes);
@@ -440,7 +472,7 @@ impl<'a> Explorer<'a> {
     pub(super) fn candidates(&self, walk: &Walk<'a>, at: &Lookup) -> Vec<Candidate<'a>> {
         let table = self.tables.get(&(walk.bridge, at.table));
         let mut reads = Reads::default();
-        table.map_or_else(Vec::new, |t| t.candidates(&walk.state, &at.overrides, &mut reads))
+        table.map_or_else(Vec::new, |t| t.candidates(&walk.state, &at.overrides, None, &mut reads))
     }
 }
 

@@ -7,6 +7,7 @@
 
 use std::rc::Rc;
 
+use super::needs::Needs;
 use super::reads::Reads;
 use super::state::{Slot, State, is_ct};
 use super::value::Bits;
@@ -29,10 +30,10 @@ pub(in crate::compile) struct Graph {
 pub(in crate::compile) struct Node {
     /// The ways, in order. Together they take every packet.
     pub(in crate::compile) edges: Vec<Edge>,
-    /// What it depends on: questions and, in `needs`, what happens at the ends.
+    /// What the questions depend on, its own and those behind it.
     pub(super) reads: Reads,
     /// What the ends depend on.
-    pub(in crate::compile) needs: Reads,
+    pub(in crate::compile) needs: Needs,
     /// How many ends it has, other nodes' included.
     pub(in crate::compile) size: usize,
     /// How many tails lead here.
@@ -84,7 +85,7 @@ pub(in crate::compile) struct Recirculation {
     /// What comes after it, by the state it finds. Packets in other states are as they came.
     pub(in crate::compile) states: Vec<Edge>,
     /// What the ends behind it depend on.
-    pub(in crate::compile) needs: Reads,
+    pub(in crate::compile) needs: Needs,
     /// Whether packets in other states may go to OVS.
     pub(in crate::compile) others_pass: bool,
 }
@@ -144,13 +145,11 @@ impl Graph {
     }
 
     pub(super) fn add(&mut self, edges: Vec<Edge>, reads: Reads) -> NodeId {
-        let needs = Reads::default();
+        let needs = Needs::default();
         let mut node =
             Node { edges, reads, needs, size: 0, callers: 0, apart: false, forgets: false };
         for edge in &node.edges {
-            let mut reads = self.reads(&edge.tail);
-            reads.before_match(&edge.takes);
-            node.reads.merge(&reads);
+            node.reads.merge(&self.reads_in_front(edge));
             node.needs.merge(&self.needs(&edge.tail));
         }
         // A shared node counts once for each way to it, so this may grow beyond all numbers.
@@ -187,6 +186,13 @@ impl Graph {
         }
     }
 
+    /// What the questions of a way and behind it depend on, in front of it.
+    pub(super) fn reads_in_front(&self, way: &Edge) -> Reads {
+        let mut reads = self.reads(&way.tail);
+        reads.before_match(&way.takes);
+        reads
+    }
+
     /// What the questions of a tail and behind it depend on, at its start.
     pub(super) fn reads(&self, tail: &Tail) -> Reads {
         let mut reads = Reads::default();
@@ -210,18 +216,17 @@ impl Graph {
     }
 
     /// What the ends of a tail and behind it depend on, at its start.
-    pub(super) fn needs(&self, tail: &Tail) -> Reads {
-        let mut needs = Reads::default();
+    pub(super) fn needs(&self, tail: &Tail) -> Needs {
+        let mut needs = Needs::default();
         match &tail.end {
             End::Done | End::Ovs(_) => {}
             End::Node(id) => needs.merge(&self.nodes[id.0].needs),
             End::Ct(ct) => {
                 ct.states.iter().for_each(|edge| needs.merge(&self.needs(&edge.tail)));
-                needs.before_tracking(ct.asked.translates());
-                needed_by_ct(&ct.asked, &mut needs);
+                needs.before_tracking(&ct.asked);
             }
         }
-        before(&tail.ops, needs, needed_by)
+        needs.before(&tail.ops)
     }
 }
 
@@ -235,31 +240,8 @@ fn leads_to(tail: &Tail) -> Vec<NodeId> {
 
 const TCI: Slot = Slot::Field(Field::VlanTci);
 
-/// What an operation depends on itself.
-fn needed_by(op: &Micro, needs: &mut Reads) {
-    match op {
-        Micro::Output(_) => needs.field(Field::InPort, Field::InPort.full_mask()),
-        Micro::Encap(_, fields, _) => {
-            needs.field(Field::InPort, Field::InPort.full_mask());
-            fields.iter().for_each(|field| needs.field(*field, u128::MAX));
-        }
-        Micro::Commit(asked) => needed_by_ct(asked, needs),
-        Micro::Copy(from, to) if !is_of_the_pipeline(to.field) => needs.part(*from),
-        Micro::Pop(to, depth) if !is_of_the_pipeline(to.field) => {
-            needs.slot(Slot::Stack(*depth), u128::MAX);
-        }
-        _ => {}
-    }
-}
-
-fn needed_by_ct(asked: &CtAsked, needs: &mut Reads) {
-    if let crate::openflow::Zone::From(part) = asked.zone {
-        needs.part(part);
-    }
-}
-
 /// Goes backwards over operations, from what is depended on behind them to what is before them.
-fn before(ops: &[Micro], mut now: Reads, own: impl Fn(&Micro, &mut Reads)) -> Reads {
+pub(super) fn before(ops: &[Micro], mut now: Reads, own: impl Fn(&Micro, &mut Reads)) -> Reads {
     let mut restored: Vec<Reads> = Vec::new();
     for op in ops.iter().rev() {
         match op {

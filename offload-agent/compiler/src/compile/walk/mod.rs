@@ -12,6 +12,8 @@
 //! ```
 
 mod act;
+mod alike;
+mod common;
 mod conjunction;
 mod ct;
 mod doom;
@@ -19,7 +21,9 @@ mod explore;
 pub(super) mod fragment;
 pub(super) mod graph;
 mod group;
+mod memo;
 mod name;
+pub(super) mod needs;
 mod normal;
 mod output;
 mod question;

@@ -10,7 +10,7 @@ use super::value::Bits;
 use crate::openflow::{Field, Masked, Match, Subfield, low_bits};
 
 /// Bits of places of the state, and of what is known about the packet.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(in crate::compile) struct Reads {
     slots: BTreeMap<Slot, u128>,
     told: BTreeMap<Field, u128>,
@@ -61,9 +61,23 @@ impl Reads {
         other.told.iter().for_each(|(field, mask)| self.told(*field, *mask));
     }
 
+    /// The same without some bits.
+    pub(in crate::compile) fn without(&self, other: &Reads) -> Reads {
+        let mut rest = self.clone();
+        for (slot, mask) in &other.slots {
+            rest.cut(*slot, *mask);
+        }
+        rest
+    }
+
     /// The places that something depends on, with the bits.
     pub(super) fn slots(&self) -> impl Iterator<Item = (Slot, u128)> {
         self.slots.iter().map(|(slot, mask)| (*slot, *mask))
+    }
+
+    /// Whether something depends on what is known of a field of the packet.
+    pub(super) fn asks(&self, field: Field) -> bool {
+        self.told.contains_key(&field)
     }
 
     /// Whether a place has a bit that something depends on.
@@ -161,11 +175,13 @@ impl Reads {
         Reads { slots: self.slots.clone(), told }
     }
 
-    /// What a state holds in these bits, with what is known of the packet put in.
-    pub(in crate::compile) fn settled(&self, state: &State) -> Excerpt {
+    /// The places, with what a state holds there in these bits, what is known of the packet put in.
+    pub(in crate::compile) fn settled(
+        &self,
+        state: &State,
+    ) -> impl Iterator<Item = (Slot, u128, Bits)> {
         let slots = self.slots.iter();
-        let slots = slots.map(|(slot, mask)| state.settled(*slot).masked(*mask)).collect();
-        Excerpt { slots, told: Vec::new() }
+        slots.map(|(slot, mask)| (*slot, *mask, state.settled(*slot).masked(*mask)))
     }
 
     /// Tells what states hold in these bits apart, mostly.

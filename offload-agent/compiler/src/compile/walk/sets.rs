@@ -17,26 +17,26 @@ use super::conjunction::{Clauses, collect};
 use super::explore::{Explorer, Lookup, Walk};
 use super::graph::{Edge, End, Tail};
 use super::reads::Reads;
-use super::table::Candidate;
-use crate::openflow::{Field, Masked, Match, OfPriority};
+use super::table::{Candidate, Conjunction, clauses};
+use crate::openflow::{Field, Masked, Match};
 
 /// Fewer ways than this are written out.
 const WORTH_ASKING: usize = 16;
 /// A card with fewer tables has none to spare for the chains that this comes to.
-const PLENTY_OF_TABLES: usize = 4096;
+pub(super) const PLENTY_OF_TABLES: usize = 4096;
 
 /// One clause of a conjunction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Clause {
     pub(super) of: Conjunction,
     pub(super) number: u8,
 }
 
-/// A conjunction by its priority and its id.
-pub(super) type Conjunction = (OfPriority, u32);
-
 /// A field that was asked, and the clauses about it that hold, in order.
 pub(super) type Held = (Field, Vec<Clause>);
+
+/// What is known of the conjunctions that may hold, but for their dimensions.
+pub(super) type Known = BTreeMap<Conjunction, Clauses>;
 
 /// A question about one field: the sets that its values are in, the narrowest values first, and at last all others.
 struct Question {
@@ -59,12 +59,20 @@ pub(super) fn edges<'a>(
     if !card.has_chains() || card.max_tables < PLENTY_OF_TABLES {
         return None;
     }
-    let question = question(found, at)?;
+    let clauses: Vec<_> = found.iter().filter(|one| one.is_clause()).collect();
+    let mut all = collect(&clauses, at);
+    all.retain(|_, clauses| clauses.is_whole());
+    let question = question(found.len() - clauses.len(), &all)?;
+    let left = Left::of(question.field, &all, found);
+    all.values_mut().for_each(|clauses| clauses.dimensions.clear());
+    let all = Rc::new(all);
     let edges = question.answers.into_iter().map(|(takes, held)| {
-        let mut at = at.clone();
-        at.held.push((question.field, held));
         let mut walk = walk.fork();
         walk.told(&takes);
+        let mut at = Lookup { clauses: all.clone(), ..at.clone() };
+        let candidates = left.behind(&held);
+        at.held.push((question.field, held));
+        let found = || candidates.into_iter().map(|at| found[at].clone()).collect();
         let end = explorer.ask_again(&walk, at, reads, found);
         if let End::Node(node) = end {
             explorer.graph.set_apart(node);
@@ -75,25 +83,57 @@ pub(super) fn edges<'a>(
 }
 
 /// The question that saves most.
-fn question(found: &[Candidate<'_>], at: &Lookup) -> Option<Question> {
-    let (clauses, others): (Vec<_>, Vec<_>) = found.iter().partition(|one| one.is_clause());
-    let mut all = collect(&clauses, at);
-    all.retain(|_, clauses| clauses.is_whole());
-    let written_out =
-        others.len() + all.values().map(|clauses| ways(clauses, |_| None)).sum::<usize>();
+fn question(others: usize, all: &All) -> Option<Question> {
+    let written_out = others + all.values().map(|clauses| ways(clauses, |_| None)).sum::<usize>();
     if written_out <= WORTH_ASKING {
         return None;
     }
     let dimensions = all.values().flat_map(|clauses| clauses.dimensions.values());
     let fields: BTreeSet<Field> = dimensions.filter_map(|matches| about(matches)).collect();
     let questions = fields.into_iter().map(|field| {
-        let question = by_field(field, &all);
+        let question = by_field(field, all);
         let kinds: BTreeSet<&Vec<Clause>> = question.answers.iter().map(|(_, held)| held).collect();
-        let behind = kinds.into_iter().map(|held| others.len() + ways_behind(field, held, &all));
+        let behind = kinds.into_iter().map(|held| others + ways_behind(field, held, all));
         (question.answers.len() + behind.sum::<usize>(), question)
     });
     let (cost, question) = questions.min_by_key(|(cost, _)| *cost)?;
     (cost.saturating_mul(2) < written_out).then_some(question)
+}
+
+/// Which candidates are left behind a question: no clauses about its field, and none of conjunctions that do not hold.
+#[derive(Default)]
+struct Left {
+    always: Vec<usize>,
+    if_held: BTreeMap<Conjunction, Vec<usize>>,
+}
+
+impl Left {
+    fn of(field: Field, all: &All, found: &[Candidate<'_>]) -> Left {
+        let is_asked = |matches: &Vec<Match>| about(matches) == Some(field);
+        let mut left = Left::default();
+        for (at, candidate) in found.iter().enumerate() {
+            if !candidate.is_clause() {
+                left.always.push(at);
+            }
+            for (of, number, _) in clauses(candidate.rule) {
+                let Some(conjunction) = all.get(&of) else { continue };
+                let dimensions = &conjunction.dimensions;
+                if dimensions.get(&number).is_some_and(is_asked) {
+                    continue;
+                }
+                match dimensions.values().any(is_asked) {
+                    true => left.if_held.entry(of).or_default().push(at),
+                    false => left.always.push(at),
+                }
+            }
+        }
+        left
+    }
+
+    fn behind(&self, held: &[Clause]) -> BTreeSet<usize> {
+        let held = held.iter().filter_map(|clause| self.if_held.get(&clause.of));
+        self.always.iter().chain(held.flatten()).copied().collect()
+    }
 }
 
 /// How many ways are left behind the question.
@@ -163,6 +203,7 @@ fn by_field(field: Field, all: &All) -> Question {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::openflow::OfPriority;
 
     fn clauses(dimensions: &[&[(u128, u128)]]) -> Clauses {
         let of =

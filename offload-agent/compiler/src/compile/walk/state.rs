@@ -6,7 +6,7 @@ use super::value::{Bits, Test};
 use crate::openflow::{Field, Masked, Match, OfPort, Subfield};
 
 /// A place that holds bits: a field, or a place on the pipeline's stack.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(in crate::compile) enum Slot {
     /// A field of the packet or of the pipeline.
     Field(Field),
@@ -155,6 +155,13 @@ impl State {
     /// The bits of a field, with what is known of the packet put in.
     pub(in crate::compile) fn settled(&self, slot: Slot) -> Bits {
         self.get(slot).settled(|field| self.told.get(field))
+    }
+
+    /// Bits of a register are whatever it holds.
+    pub(in crate::compile) fn leave_open(&mut self, register: Field, mask: u128) {
+        let mut bits = self.field(register);
+        bits.leave_open(register, mask);
+        self.set(Slot::Field(register), bits);
     }
 
     /// The packet comes back from connection tracking.

@@ -20,11 +20,16 @@ use crate::openflow::{Action, Field, Masked, Match, OfPriority, Rule};
 /// So few rules of a shape are looked at one by one.
 const FEW_RULES: usize = 8;
 
+/// A conjunction by its priority and its id.
+pub(super) type Conjunction = (OfPriority, u32);
+
 /// The rules of one table.
 #[derive(Debug)]
 pub(super) struct Table<'a> {
     rules: Vec<(RuleId, &'a Rule)>,
     groups: Vec<Group>,
+    /// How many clauses each conjunction has.
+    conjunctions: FxHashMap<Conjunction, usize>,
 }
 
 /// Rules that ask for the same bits of the pipeline's fields.
@@ -41,6 +46,14 @@ struct Group {
 struct Bucket {
     few: Vec<usize>,
     many: Vec<Shape>,
+    clauses: FxHashMap<Conjunction, Clauses>,
+}
+
+/// Clauses of one conjunction.
+#[derive(Debug, Default)]
+struct Clauses {
+    numbers: BTreeSet<u8>,
+    rules: Vec<usize>,
 }
 
 /// Rules of a bucket that ask for the same bits of the packet.
@@ -59,6 +72,26 @@ type Asked = Vec<(Field, u128)>;
 
 /// Rules by the values they ask for.
 type ByValue = FxHashMap<Vec<u128>, Vec<usize>>;
+
+/// What is looked at next.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Next {
+    /// A rule.
+    Rule,
+    /// One that was found by what is known.
+    Found,
+    /// All rules of a shape.
+    Shape(usize),
+}
+
+impl Next {
+    fn shape(self) -> Option<usize> {
+        match self {
+            Next::Shape(shape) => Some(shape),
+            Next::Rule | Next::Found => None,
+        }
+    }
+}
 
 /// A rule that may take the packet.
 #[derive(Clone, Debug)]
@@ -79,8 +112,18 @@ impl Candidate<'_> {
 
     /// Whether it is only a part of a conjunction.
     pub(super) fn is_clause(&self) -> bool {
-        self.rule.actions.iter().any(|action| matches!(action, Action::Conjunction { .. }))
+        clauses(self.rule).next().is_some()
     }
+}
+
+/// The conjunctions that a rule is a clause of, with the clause's number and how many there are.
+pub(super) fn clauses(rule: &Rule) -> impl Iterator<Item = (Conjunction, u8, u8)> {
+    rule.actions.iter().filter_map(|action| match action {
+        Action::Conjunction { id, clause, n_clauses } => {
+            Some(((rule.priority, *id), *clause, *n_clauses))
+        }
+        _ => None,
+    })
 }
 
 impl<'a> Table<'a> {
@@ -98,41 +141,62 @@ impl<'a> Table<'a> {
             Group { asked, by_value: by_value.collect(), first }
         });
         let groups = groups.collect();
-        Table { rules, groups }
+        let mut conjunctions: FxHashMap<Conjunction, usize> = FxHashMap::default();
+        for (of, _, n_clauses) in rules.iter().flat_map(|(_, rule)| clauses(rule)) {
+            let wanted = conjunctions.entry(of).or_insert(usize::MAX);
+            *wanted = usize::from(n_clauses).min(*wanted);
+        }
+        Table { rules, groups, conjunctions }
     }
 
-    /// The rules that may take a packet, the highest priority first, up to those of the priority that certainly does.
+    /// The rules that may take a packet, the highest priority first, up to those of the priority that certainly does. Some may be
+    /// left out.
     pub(super) fn candidates(
         &self,
         state: &State,
         overrides: &[(Field, u128)],
+        left_out: Option<&FxHashSet<RuleId>>,
         reads: &mut Reads,
     ) -> Vec<Candidate<'a>> {
+        let is_left_out = |at: usize| {
+            left_out
+                .is_some_and(|rules| self.rules.get(at).is_some_and(|(id, _)| rules.contains(id)))
+        };
         let buckets = self.groups.iter().flat_map(|group| group.find(state, overrides, reads));
+        let buckets: Vec<&Bucket> = buckets.collect();
         // What is next: a rule, or all rules of a shape, which are looked for when it is the first one's turn.
         let (mut next, mut shapes) = (BinaryHeap::new(), Vec::new());
+        // Once the conjunction is known, its clauses count no more.
+        if !overrides.iter().any(|(field, _)| *field == Field::ConjId) {
+            let clauses = self.clauses_of_whole(&buckets);
+            next.extend(clauses.into_iter().map(|at| Reverse((at, Next::Rule))));
+        }
         for bucket in buckets {
-            next.extend(bucket.few.iter().map(|at| Reverse((*at, None))));
+            next.extend(bucket.few.iter().map(|at| Reverse((*at, Next::Rule))));
             for shape in &bucket.many {
-                next.extend(shape.rules.first().map(|(at, _)| Reverse((*at, Some(shapes.len())))));
+                let first = shape.rules.first();
+                next.extend(first.map(|(at, _)| Reverse((*at, Next::Shape(shapes.len())))));
                 shapes.push(shape);
             }
         }
         let mut found = Vec::new();
         let mut last = OfPriority(0);
-        while let Some(Reverse((at, shape))) = next.pop() {
+        while let Some(Reverse((at, what))) = next.pop() {
             if self.rules.get(at).is_some_and(|(_, rule)| rule.priority < last) {
                 break;
             }
-            if let Some(shape) = shape.and_then(|shape| shapes.get(shape)) {
-                next.extend(shape.find(state, reads).into_iter().map(|at| Reverse((at, None))));
+            if let Some(shape) = what.shape().and_then(|shape| shapes.get(shape)) {
+                let found = shape.find(state, reads).into_iter();
+                let found = found.filter(|at| !is_left_out(*at));
+                next.extend(found.map(|at| Reverse((at, Next::Found))));
                 continue;
             }
+            if is_left_out(at) {
+                continue;
+            }
+            // What is asked of one that was found was read when it was looked for.
+            let reads = Some(&mut *reads).filter(|_| what != Next::Found);
             let Some(candidate) = self.candidate(at, state, overrides, reads) else { continue };
-            // Once the conjunction is known, its clauses count no more.
-            if candidate.is_clause() && overrides.iter().any(|(field, _)| *field == Field::ConjId) {
-                continue;
-            }
             if candidate.is_certain() {
                 last = candidate.rule.priority;
             }
@@ -141,12 +205,27 @@ impl<'a> Table<'a> {
         found
     }
 
+    /// The clauses of those conjunctions that still may have a rule for each.
+    fn clauses_of_whole(&self, buckets: &[&Bucket]) -> BTreeSet<usize> {
+        let mut found: FxHashMap<Conjunction, (BTreeSet<u8>, Vec<&Clauses>)> = FxHashMap::default();
+        for (of, clauses) in buckets.iter().flat_map(|bucket| &bucket.clauses) {
+            let (numbers, all) = found.entry(*of).or_default();
+            numbers.extend(&clauses.numbers);
+            all.push(clauses);
+        }
+        found.retain(|of, (numbers, _)| {
+            self.conjunctions.get(of).is_some_and(|n| *n <= numbers.len())
+        });
+        let all = found.into_values().flat_map(|(_, all)| all);
+        all.flat_map(|clauses| clauses.rules.iter().copied()).collect()
+    }
+
     fn candidate(
         &self,
         at: usize,
         state: &State,
         overrides: &[(Field, u128)],
-        reads: &mut Reads,
+        mut reads: Option<&mut Reads>,
     ) -> Option<Candidate<'a>> {
         let (id, rule) = *self.rules.get(at)?;
         let unknown = rule.match_.unsupported().first().map(Reason::unknown_match);
@@ -158,7 +237,9 @@ impl<'a> Table<'a> {
                 }
                 continue;
             }
-            reads.test(state, asked.field, asked.masked.mask);
+            if let Some(reads) = &mut reads {
+                reads.test(state, asked.field, asked.masked.mask);
+            }
             match state.test(asked.field, asked.masked) {
                 Test::Never => return None,
                 Test::Unknown => candidate.unknown = Some(Reason::NotKnown(asked.field)),
@@ -181,8 +262,8 @@ impl Group {
             let value = match overridden {
                 Some((_, value)) => Some(value & mask),
                 None => {
-                    reads.field(*field, *mask);
-                    state.field(*field).value(*mask)
+                    reads.test(state, *field, *mask);
+                    state.peek(Slot::Field(*field), |bits| bits.value(*mask))
                 }
             };
             let Some(value) = value else { return self.by_value.values().collect() };
@@ -198,12 +279,15 @@ impl Group {
 impl Bucket {
     fn of(places: &[usize], rules: &[(RuleId, &Rule)]) -> Bucket {
         let mut shapes: BTreeMap<Asked, Vec<(usize, Vec<u128>)>> = BTreeMap::new();
+        let mut bucket = Bucket::default();
         for at in places {
             let Some((_, rule)) = rules.get(*at) else { continue };
+            if bucket.has_clauses(*at, rule) {
+                continue;
+            }
             let (asked, values) = of_the_packet(&rule.match_).unzip();
             shapes.entry(asked).or_default().push((*at, values));
         }
-        let mut bucket = Bucket::default();
         for (asked, rules) in shapes {
             if rules.len() <= FEW_RULES || asked.len() > MOST_FIELDS {
                 bucket.few.extend(rules.into_iter().map(|(at, _)| at));
@@ -212,6 +296,18 @@ impl Bucket {
             }
         }
         bucket
+    }
+
+    /// Takes a rule in as clauses, if it is any.
+    fn has_clauses(&mut self, at: usize, rule: &Rule) -> bool {
+        let mut any = false;
+        for (of, number, _) in clauses(rule) {
+            let clauses = self.clauses.entry(of).or_default();
+            clauses.numbers.insert(number);
+            clauses.rules.push(at);
+            any = true;
+        }
+        any
     }
 }
 

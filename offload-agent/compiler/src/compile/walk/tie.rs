@@ -9,6 +9,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use rustc_hash::FxHashMap;
+
 use super::graph::{Edge, End, Tail};
 use super::table::Candidate;
 use crate::compile::ir::{both, overlaps};
@@ -20,9 +22,14 @@ const FEW: usize = 24;
 
 /// What stays in OVS because two rules of one priority want it.
 pub(super) fn guards(rules: &[&Candidate<'_>]) -> Vec<Edge> {
+    between(rules, &pairs(rules))
+}
+
+/// The same for pairs that are known.
+pub(super) fn between(rules: &[&Candidate<'_>], pairs: &Pairs) -> Vec<Edge> {
     let mut guards = Vec::new();
-    for (a, b) in pairs(rules) {
-        let (Some(a), Some(b)) = (rules.get(a), rules.get(b)) else { continue };
+    for (a, b) in pairs {
+        let (Some(a), Some(b)) = (rules.get(*a), rules.get(*b)) else { continue };
         if a.rule.actions == b.rule.actions && a.rule.idle_timeout == b.rule.idle_timeout {
             continue;
         }
@@ -34,8 +41,11 @@ pub(super) fn guards(rules: &[&Candidate<'_>]) -> Vec<Edge> {
     guards
 }
 
+/// Rules that overlap, by place.
+type Pairs = BTreeSet<(usize, usize)>;
+
 /// The pairs that overlap.
-fn pairs(rules: &[&Candidate<'_>]) -> BTreeSet<(usize, usize)> {
+pub(super) fn pairs(rules: &[&Candidate<'_>]) -> Pairs {
     if rules.len() > FEW {
         return indexed(rules);
     }
@@ -48,7 +58,7 @@ fn pairs(rules: &[&Candidate<'_>]) -> BTreeSet<(usize, usize)> {
 type Shape = Vec<(Field, u128)>;
 
 /// Rules of one shape overlap when their values are equal; rules of two shapes when the bits they share are.
-fn indexed(rules: &[&Candidate<'_>]) -> BTreeSet<(usize, usize)> {
+fn indexed(rules: &[&Candidate<'_>]) -> Pairs {
     let mut shapes: BTreeMap<Shape, Vec<usize>> = BTreeMap::new();
     for (at, rule) in rules.iter().enumerate() {
         shapes.entry(shape(&rule.rest)).or_default().push(at);
@@ -58,7 +68,7 @@ fn indexed(rules: &[&Candidate<'_>]) -> BTreeSet<(usize, usize)> {
     for (number, (shape, members)) in shapes.iter().enumerate() {
         for (other, others) in &shapes[number..] {
             let common = common(shape, other);
-            let mut by_value: BTreeMap<Vec<u128>, Vec<usize>> = BTreeMap::new();
+            let mut by_value: FxHashMap<Vec<u128>, Vec<usize>> = FxHashMap::default();
             for at in members {
                 by_value.entry(values(&rules[*at].rest, &common)).or_default().push(*at);
             }

@@ -7,6 +7,7 @@ use std::hash::{Hash, Hasher};
 
 use smallvec::{SmallVec, smallvec};
 
+use crate::compile::ir::{HeaderBits, OpenBits};
 use crate::openflow::{Field, Masked, low_bits};
 
 /// Some bits that are those of a field as the packet carries it.
@@ -144,6 +145,42 @@ impl Bits {
         for link in &self.links {
             tell(link.field, (link.mask() & mask) >> link.at << link.from);
         }
+    }
+
+    /// Bits of a mask become those of a register, whatever it holds.
+    pub(in crate::compile) fn leave_open(&mut self, register: Field, mask: u128) {
+        let link = Bits::link(register);
+        let mut left = mask;
+        while left != 0 {
+            let at = u16::try_from(left.trailing_zeros()).unwrap_or(0);
+            let n_bits = u16::try_from((left >> at).trailing_ones()).unwrap_or(0);
+            self.put(at, n_bits, &link.slice(at, n_bits));
+            left &= !(low_bits(n_bits) << at);
+        }
+    }
+
+    /// Whether some of these bits are a register's.
+    pub(in crate::compile) fn is_open(&self) -> bool {
+        self.links.iter().any(|link| link.field.is_register())
+    }
+
+    /// The same for a header that is written; `None` if it depends on the packet.
+    pub(in crate::compile) fn header_bits(&self) -> Option<HeaderBits> {
+        let mut missing = !self.known.mask;
+        let mut open = Vec::new();
+        for link in &self.links {
+            if link.mask() & missing == 0 {
+                continue;
+            }
+            if !link.field.is_register() {
+                return None;
+            }
+            missing &= !link.mask();
+            let Link { at, n_bits, field, from } = *link;
+            open.push(OpenBits { at, n_bits, field, from });
+        }
+        let value = self.known.value & self.known.mask;
+        (missing == 0).then_some(HeaderBits { value, open })
     }
 
     /// The value, where all bits of a mask are known.

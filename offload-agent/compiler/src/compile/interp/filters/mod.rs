@@ -151,7 +151,7 @@ impl Filters<'_> {
     }
 
     fn execute(&self, filter: &Filter, passing: &mut Passing<'_>) -> Option<End> {
-        for action in &filter.actions {
+        for action in filter.actions.iter() {
             match self.act(action, passing) {
                 act::Next::Action => {}
                 act::Next::Filter => return None,

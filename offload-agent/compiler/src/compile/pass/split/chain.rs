@@ -2,14 +2,18 @@
 //!
 //! A packet that is to be tracked is TCP or UDP over IPv4 or IPv6, and whole; everything else of the entry stays in OVS.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+use rustc_hash::FxHashMap;
+
 use super::super::overlap::Index;
-use super::{Here, split};
+use super::{Here, protocols, special, split};
 use crate::capabilities::Capabilities;
+use crate::compile::Input;
 use crate::compile::ir::{
-    Chain, Does, Effect, FlowerChain, FlowerEntry, Key, KeyField, Step, Trail,
+    Chain, Does, Effect, Filling, FlowerChain, FlowerEntry, Ingress, Key, KeyField, PortChains,
+    Program, Step, Trail,
 };
 use crate::compile::verdict::Reason;
 use crate::openflow::{Field, Match};
@@ -19,27 +23,57 @@ const BASE: [KeyField; 2] = [KeyField::Tpid, KeyField::EthType];
 /// A key with no more fields than this may cover many others.
 const FEW_FIELDS: usize = 3;
 
+/// The chains, and those of each port.
 pub(super) fn chains(
-    chains: &[Chain],
-    special: &[(Match, Reason)],
-    capabilities: &Capabilities,
-) -> Vec<FlowerChain> {
-    let mut split =
-        Split { from: chains, capabilities, chains: Vec::new(), known: BTreeMap::new() };
-    split.chain(0, Key::any());
+    program: &Program,
+    input: &Input<'_>,
+) -> (Vec<FlowerChain>, BTreeMap<Ingress, PortChains>) {
+    let mut split = Split {
+        from: &program.chains,
+        capabilities: input.capabilities,
+        chains: Vec::new(),
+        made_of: Vec::new(),
+        known: FxHashMap::default(),
+    };
+    let mut firsts = Vec::new();
+    for (ingress, chains) in &program.ports {
+        if let Some(first) = chains.first() {
+            split.chain(*first, Key::any());
+            firsts.push(ingress);
+        }
+    }
     let mut next = 0;
-    while let Some((from, base)) = split.todo(next) {
-        split.fill(next, from, &base, if next == 0 { special } else { &[] });
+    while let Some((from, base)) = split.made_of.get(next).cloned() {
+        let special = firsts.get(next).map(|ingress| special::entries(protocols(ingress, input)));
+        split.fill(next, from, &base, &special.unwrap_or_default());
         next += 1;
     }
-    split.chains
+    let chains = split.chains;
+    let ports = firsts.into_iter().enumerate().map(|(first, ingress)| {
+        (ingress.clone(), PortChains { chains: reachable(first, &chains), uses: Vec::new() })
+    });
+    let ports = ports.collect();
+    (chains, ports)
+}
+
+/// The chains that packets get to from this one, which is the first.
+fn reachable(first: usize, chains: &[FlowerChain]) -> Vec<usize> {
+    let (mut found, mut todo) = (BTreeSet::new(), vec![first]);
+    let no_matter = Filling::from([]);
+    while let Some(at) = todo.pop() {
+        let Some(chain) = chains.get(at).filter(|_| found.insert(at)) else { continue };
+        todo.extend(chain.leads_to(&no_matter).map(|(to, _)| to));
+    }
+    found.into_iter().collect()
 }
 
 struct Split<'a> {
     from: &'a [Chain],
     capabilities: &'a Capabilities,
     chains: Vec<FlowerChain>,
-    known: BTreeMap<(usize, Key), usize>,
+    /// Which chain of OpenFlow's view each is, for which kind of packets.
+    made_of: Vec<(usize, Key)>,
+    known: FxHashMap<(usize, Key), usize>,
 }
 
 impl Split<'_> {
@@ -47,16 +81,13 @@ impl Split<'_> {
     fn chain(&mut self, from: usize, base: Key) -> usize {
         let next = self.chains.len();
         let number = *self.known.entry((from, base.clone())).or_insert(next);
-        if number == next {
-            let arrival = self.from.get(from).map(|chain| chain.arrival).unwrap_or_default();
-            self.chains.push(FlowerChain::new(base, arrival));
+        if number == next
+            && let Some(chain) = self.from.get(from)
+        {
+            self.made_of.push((from, base.clone()));
+            self.chains.push(FlowerChain::new(chain.of.clone(), base, chain.arrival));
         }
         number
-    }
-
-    fn todo(&self, number: usize) -> Option<(usize, Key)> {
-        let entry = self.known.iter().find(|(_, known)| **known == number);
-        entry.map(|((from, base), _)| (*from, base.clone()))
     }
 
     fn fill(&mut self, number: usize, from: usize, base: &Key, special: &[(Match, Reason)]) {

@@ -21,6 +21,7 @@ mod special;
 mod tracked;
 mod tunnel;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use crate::capabilities::Capabilities;
@@ -51,18 +52,15 @@ impl Piece {
 }
 
 pub(in crate::compile) fn run(program: Program, input: &Input<'_>) -> FlowerProgram {
-    let mut ports = std::collections::BTreeMap::new();
-    let rest = program
-        .ports
-        .iter()
-        .filter_map(|(ingress, chains)| Some((ingress.clone(), chains.first()?.rest.clone()?)));
+    let (chains, ports) = chain::chains(&program, input);
+    let rest = program.ports.iter().filter_map(|(ingress, chains)| {
+        let first = program.chains.get(*chains.first()?)?;
+        Some((ingress.clone(), first.rest.clone()?))
+    });
     let rest = rest.collect();
-    for (ingress, chains) in program.ports {
-        let special = special::entries(protocols(&ingress, input));
-        ports.insert(ingress, chain::chains(&chains, &special, input.capabilities));
-    }
-    let unguarded = std::collections::BTreeSet::new();
-    FlowerProgram { ports, idle: program.idle, settled: program.settled, unguarded, rest }
+    let Program { idle, settled, .. } = program;
+    let (prios, unguarded) = (BTreeMap::new(), BTreeSet::new());
+    FlowerProgram { chains, ports, prios, idle, settled, unguarded, rest }
 }
 
 fn protocols(ingress: &Ingress, input: &Input<'_>) -> LinkProtocols {
@@ -95,7 +93,7 @@ fn split(trail: &Rc<Trail>, takes: &Match, does: &Does, here: Here<'_>) -> Vec<F
     let pieces = pieces.into_iter().flat_map(|piece| effects(piece, does, unkeyed.as_ref(), here));
     let mut entries: Vec<(Turn, FlowerEntry)> = pieces
         .map(|(turn, key, effect)| {
-            (turn, FlowerEntry { trail: trail.clone(), key, effect, place: None })
+            (turn, FlowerEntry { trail: trail.clone(), key, effect, depth: None })
         })
         .collect();
     entries.sort_by_key(|(turn, _)| *turn);
@@ -167,8 +165,9 @@ fn effects(
             vec![(Turn::Rest, piece.key, Effect::Pass(reason.clone()))]
         }
         (None, Does::Steps(steps)) => act(piece.key, steps, here),
-        (None, Does::Goto { through, chain }) => {
-            let effect = Effect::Goto { through: through.clone(), chain: *chain };
+        (None, Does::Goto { through, chain, filling }) => {
+            let (through, filling) = (through.clone(), filling.clone());
+            let effect = Effect::Goto { through, chain: *chain, filling };
             vec![(Turn::Exact, piece.key, effect)]
         }
     }
