@@ -7,7 +7,9 @@ mod world;
 use std::net::IpAddr;
 
 use flow_compiler::capabilities::Capabilities;
-use flow_compiler::compile::interp::{Frame, Packet, TunnelHeader};
+use flow_compiler::compile::interp::{
+    self, Conntrack, Fate, Filters, Frame, Packet, Parser, TunnelHeader,
+};
 use flow_compiler::openflow::OfPort;
 use flow_compiler::ports::{Port, PortIfIndex, PortKind, PortMap, Tunnel, TunnelKind};
 use world::{
@@ -89,6 +91,28 @@ fn every_two_rules_for_packets_of_two_tunnels() {
                 }
             }
         }
+    }
+}
+
+/// The device has the packets of all tunnels; those of one that no port stands for are not the filters' either.
+#[test]
+fn packets_of_an_unknown_tunnel_are_left_to_ovs() {
+    let mut ports = tunnels();
+    ports.bridges.get_mut(&BRIDGE.into()).unwrap().ports.remove(&OfPort(21));
+    let rules = ruleset([rule("in_port=20 actions=output:2")]);
+    let conntrack = Conntrack::default();
+    for name in ["nicsim", "mlx5", "software"] {
+        let plan =
+            flow_compiler::compile(&rules, &ports, &Capabilities::profile(name).unwrap()).plan;
+        let filters =
+            Filters { plan: &plan, ports: &ports, conntrack: &conntrack, encap_ecn: true };
+        let fate = |remote: &str| {
+            let frame = frame(&[], &ipv4_with_ttl(64, 6, 0, &tcp(1000, 80, 2)));
+            let packet = Packet { frame, tunnel: Some(header(remote, 5)) };
+            interp::plan(&filters, &port(20), &packet, Parser::Kernel)
+        };
+        assert!(matches!(fate(REMOTES[0].1), Fate::Delivered(_)), "{name}");
+        assert_eq!(fate("192.0.2.77"), Fate::Ovs, "{name}");
     }
 }
 

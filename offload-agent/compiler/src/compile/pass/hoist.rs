@@ -56,10 +56,6 @@ impl Fronts<'_> {
         if chain.arrival.bound == Bound::Free && !chain.entries.iter().any(binds) {
             return None;
         }
-        if chain.arrival.bound == Bound::All {
-            let stays = |entry: &&FlowerEntry| !entry.is_guard();
-            return Some(chain.entries.iter().filter(stays).cloned().collect());
-        }
         let mut entries = Vec::new();
         for entry in &chain.entries {
             if is_bound(chain, entry) {

@@ -45,11 +45,15 @@ impl<'a> Explorer<'a> {
         rule: &Candidate<'a>,
         ways: &mut Ways<'a>,
     ) -> Edge {
+        // What OVS keeps for another reason than its actions is none of theirs.
+        if rule.unknown.is_some() || rule.rule.idle_timeout != 0 {
+            return self.edge(walk, at, rule);
+        }
         if let Some(tail) = ways.find(rule) {
             return Edge { takes: rule.rest.clone(), tail };
         }
         let edge = self.edge(walk, at, rule);
-        if rule.unknown.is_none() && ways.0.len() < MOST_REMEMBERED {
+        if ways.0.len() < MOST_REMEMBERED {
             let reads = self.graph.reads(&edge.tail);
             let (actions, takes) = (rule.rule.actions.as_slice(), rule.rest.clone());
             ways.0.push(OneWay { actions, takes, reads, tail: edge.tail.clone() });
@@ -60,9 +64,6 @@ impl<'a> Explorer<'a> {
 
 impl<'a> Ways<'a> {
     fn find(&self, rule: &Candidate<'a>) -> Option<Tail> {
-        if rule.unknown.is_some() || rule.rule.idle_timeout != 0 {
-            return None;
-        }
         let same = self.0.iter().find(|one| one.is_that_of(rule))?;
         let rules = same.tail.rules.iter().skip(1);
         let rules = [rule.id].into_iter().chain(rules.copied()).collect();
