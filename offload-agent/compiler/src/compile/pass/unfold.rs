@@ -47,8 +47,8 @@ const MOST_BEHIND_COMMIT: usize = 256;
 /// More entries than this for one device, and the rest stays in OVS. What policies of a busy pod come to fits.
 const MOST_ENTRIES: usize = 48_000;
 /// Where there are many devices, each has a share of this, which bounds what a compilation takes; but no less than [`FEWEST_ENTRIES`].
-const MOST_ENTRIES_IN_ALL: usize = 500_000;
-const FEWEST_ENTRIES: usize = 8_000;
+const MOST_ENTRIES_IN_ALL: usize = 1_000_000;
+const FEWEST_ENTRIES: usize = 16_000;
 
 /// One way that packets come in by a device.
 pub(in crate::compile) struct Root {
