@@ -226,3 +226,24 @@ fn ports_that_share_chains_do_not_share_what_is_their_own() {
         check_ports(&ruleset, ports, card, &[port(TUNNEL)], &in_tunnel);
     }
 }
+
+/// A rule that leads where all others go has no way of its own; on which ports it does is then asked of the port all the same.
+#[test]
+fn a_rule_that_does_the_same_on_one_port_may_do_something_else_on_another() {
+    let (ports, packets) = (with_tunnel("c0ffee"), packets(None));
+    let rules = [
+        "priority=1,in_port=1 actions=load:1->NXM_NX_REG14[],resubmit(,1)",
+        "priority=1,in_port=2 actions=load:2->NXM_NX_REG14[],resubmit(,1)",
+        "table=1,priority=3,tcp,tp_dst=80 actions=resubmit(,5)",
+        "table=1,priority=1 actions=resubmit(,3)",
+        "table=5,priority=2,reg14=1 actions=resubmit(,3)",
+        "table=5,priority=1 actions=drop",
+        "table=3,priority=2,dl_src=02:00:00:00:00:0b actions=output:2",
+        "table=3,priority=1 actions=output:3",
+    ];
+    for name in Capabilities::PROFILES {
+        let card = Capabilities::profile(name).unwrap();
+        let rules = ruleset(rules.iter().map(|text| rule(text)));
+        check_ports(&rules, &ports, &card, &[1, 2].map(port), &packets);
+    }
+}

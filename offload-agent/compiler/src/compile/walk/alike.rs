@@ -16,7 +16,7 @@ use super::graph::{Edge, End, Micro, Tail};
 use super::reads::Reads;
 use super::table::Candidate;
 use crate::compile::ir::overlaps;
-use crate::openflow::{Action, Match};
+use crate::openflow::{Action, Match, MatchField};
 
 /// So many different lists of actions are remembered.
 const MOST_REMEMBERED: usize = 8;
@@ -81,8 +81,41 @@ impl OneWay<'_> {
     }
 }
 
-/// Takes out the ways that lead where all packets go that no way takes, and returns them. Their rules are those of the last way, too.
-pub(super) fn simplify(edges: &mut Vec<Edge>) -> Vec<Edge> {
+impl<'a> Explorer<'a> {
+    /// Takes out the ways that lead where all packets go that no way takes, and returns them. What they depend on is added: of another packet
+    /// they may lead elsewhere.
+    pub(super) fn simplify(&self, edges: &mut Vec<Edge>, reads: &mut Reads) -> Vec<Edge> {
+        let dropped = take_out(edges);
+        self.read_by(&dropped, reads);
+        dropped
+    }
+
+    /// What the ways that were taken out depend on. Most are the same as the one before.
+    fn read_by(&self, ways: &[Edge], reads: &mut Reads) {
+        let mut last: Option<&Edge> = None;
+        for way in ways {
+            let same = |last: &Edge| {
+                last.tail.ops == way.tail.ops
+                    && leads_the_same_way(last, way)
+                    && same_bits(last.takes.fields(), way.takes.fields())
+            };
+            if !last.is_some_and(same) {
+                reads.merge(&self.graph.reads_in_front(way));
+            }
+            last = Some(way);
+        }
+    }
+}
+
+/// Whether two matches ask for the same bits.
+pub(super) fn same_bits(a: &[MatchField], b: &[MatchField]) -> bool {
+    let same =
+        |(a, b): (&MatchField, &MatchField)| a.field == b.field && a.masked.mask == b.masked.mask;
+    a.len() == b.len() && a.iter().zip(b).all(same)
+}
+
+/// Takes out what is redundant. Its rules are those of the last way, too.
+fn take_out(edges: &mut Vec<Edge>) -> Vec<Edge> {
     let gone = redundant(edges);
     if !gone.contains(&true) {
         return Vec::new();
@@ -127,7 +160,7 @@ fn does(edge: &Edge) -> impl Iterator<Item = &Micro> {
     edge.tail.ops.iter().filter(|op| !matches!(op, Micro::Read(_)))
 }
 
-pub(super) fn leads_the_same_way(edge: &Edge, last: &Edge) -> bool {
+fn leads_the_same_way(edge: &Edge, last: &Edge) -> bool {
     let same_end = match (&edge.tail.end, &last.tail.end) {
         (End::Node(here), End::Node(there)) => here == there,
         (End::Done, End::Done) => true,

@@ -16,7 +16,7 @@ use std::rc::Rc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::alike::{Ways, leads_the_same_way, simplify};
+use super::alike::{Ways, same_bits};
 use super::explore::{Explorer, Lookup, Walk};
 use super::graph::{Edge, End, NodeId, Tail};
 use super::reads::Reads;
@@ -102,12 +102,13 @@ impl Common {
 }
 
 impl<'a> Explorer<'a> {
-    /// The ways of a packet in a table, and what of them it may have in common with others.
+    /// The ways of a packet in a table, and what of them it may have in common with others; what they depend on is added.
     pub(super) fn edges_and_common(
         &mut self,
         walk: &Walk<'a>,
         at: &Lookup,
         found: &[Candidate<'a>],
+        reads: &mut Reads,
     ) -> (Vec<Edge>, Option<Common>) {
         let card = self.input.capabilities;
         let plenty = card.has_chains() && card.max_tables >= PLENTY_OF_TABLES;
@@ -130,7 +131,8 @@ impl<'a> Explorer<'a> {
         }
         let mut rest = edges.split_off(fresh);
         rest.extend(lower);
-        let dropped = simplify(&mut rest);
+        let mut read = Reads::default();
+        let dropped = self.simplify(&mut rest, &mut read);
         let gone = dropped.iter().filter_map(|way| way.tail.rules.first().copied());
         let gone: FxHashSet<RuleId> = gone.collect();
         let left: Vec<&Candidate<'a>> =
@@ -144,6 +146,7 @@ impl<'a> Explorer<'a> {
         let common: FxHashSet<RuleId> = rules.iter().map(|one| one.id).filter(in_common).collect();
         if common.len() < WORTH_SHARING {
             edges.extend(rest.into_iter().chain(lower));
+            reads.merge(&read);
             return (edges, None);
         }
         let mut behind = Vec::new();
@@ -151,9 +154,8 @@ impl<'a> Explorer<'a> {
             if alike.contains(&rule.id) { behind.push(way) } else { edges.push(way) }
         }
         behind.extend(lower);
-        let mut reads = self.asked(walk, at, &common, &levels);
-        self.read_by(&dropped, &mut reads);
-        let node = self.graph.add(behind, reads);
+        read.merge(&self.asked(walk, at, &common, &levels));
+        let node = self.graph.add(behind, read);
         edges.push(leads_to(node));
         let others = rules.iter().map(|rule| rule.id).filter(|id| !common.contains(id));
         let found = Common {
@@ -184,22 +186,6 @@ impl<'a> Explorer<'a> {
         most.unwrap_or_default()
     }
 
-    /// What the ways that were taken out depend on. Most are the same as the one before.
-    fn read_by(&self, ways: &[Edge], reads: &mut Reads) {
-        let mut last: Option<&Edge> = None;
-        for way in ways {
-            let same = |last: &Edge| {
-                last.tail.ops == way.tail.ops
-                    && leads_the_same_way(last, way)
-                    && same_bits(last.takes.fields(), way.takes.fields())
-            };
-            if !last.is_some_and(same) {
-                reads.merge(&self.graph.reads_in_front(way));
-            }
-            last = Some(way);
-        }
-    }
-
     /// What decides whether the rules in common, and those of lower priority, could take the packet.
     fn asked(
         &self,
@@ -226,12 +212,6 @@ impl<'a> Explorer<'a> {
         }
         reads
     }
-}
-
-fn same_bits(a: &[MatchField], b: &[MatchField]) -> bool {
-    let same =
-        |(a, b): (&MatchField, &MatchField)| a.field == b.field && a.masked.mask == b.masked.mask;
-    a.len() == b.len() && a.iter().zip(b).all(same)
 }
 
 fn leads_to(node: NodeId) -> Edge {

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use rustc_hash::FxHashMap;
 
-use super::alike::{Ways, simplify};
+use super::alike::Ways;
 use super::common::Common;
 use super::conjunction;
 use super::doom::{Doom, Unwalked};
@@ -355,20 +355,27 @@ impl<'a> Explorer<'a> {
             }
             return end;
         }
-        let (edges, common) = self.edges_and_common(walk, &at, &found);
+        let mut reads = reads;
+        let (edges, common) = self.edges_and_common(walk, &at, &found, &mut reads);
         if let Some(common) = common {
-            let reads = self.graph.reads_of(common.node).widened();
-            self.commons.entry(place.clone()).or_default().put(reads, &walk.state, common);
+            let decides = self.graph.reads_of(common.node).widened();
+            self.commons.entry(place.clone()).or_default().put(decides, &walk.state, common);
         }
         self.asks(walk, place, reads, edges)
     }
 
     /// A new node, which is remembered.
-    fn asks(&mut self, walk: &Walk<'a>, place: Place, reads: Reads, mut edges: Vec<Edge>) -> End {
+    fn asks(
+        &mut self,
+        walk: &Walk<'a>,
+        place: Place,
+        mut reads: Reads,
+        mut edges: Vec<Edge>,
+    ) -> End {
         if let Some(end) = self.broken_off() {
             return end;
         }
-        simplify(&mut edges);
+        self.simplify(&mut edges, &mut reads);
         let node = self.graph.add(edges, reads);
         let reads = self.graph.reads_of(node).widened();
         self.known.entry(place).or_default().put(reads, &walk.state, node);
