@@ -5,25 +5,25 @@
 
 mod world;
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
-
 use flow_compiler::capabilities::Capabilities;
 use flow_compiler::compile::classes::{
     ClassVerdict, Connection, Family, Kind, Lane, PortVerdict, Protocol, Tag, Tunnel, classes,
 };
 use flow_compiler::compile::interp::{
     self, Conntrack, Dissected, Fate, Filters, Followed, Frame, Packet, Parser, Rewrite, State,
-    Translation, TunnelHeader,
+    Translation,
 };
 use flow_compiler::compile::verdict::Outcome;
 use flow_compiler::openflow::{OfPort, Rule, Ruleset};
 use flow_compiler::plan::Plan;
 use flow_compiler::ports::{self as all_ports, Port, PortIfIndex, PortKind, PortMap, TunnelKind};
 use flow_compiler::{Compiled, compile};
+use std::collections::BTreeMap;
 use tc_filter::action::Ct;
 use tc_filter::{Action, CtZone};
-use world::{BRIDGE, few_packets, frame, ipv4, ipv4_with_ttl, ports, rule, ruleset, tcp, udp};
+use world::{
+    BRIDGE, few_packets, frame, ipv4, ipv4_with_ttl, ports, rule, ruleset, tcp, tunnel_header, udp,
+};
 
 const FIRST: [&str; 13] = [
     "actions=resubmit(,1)",
@@ -184,19 +184,7 @@ fn with_tunnels() -> PortMap {
 const REMOTES: [(u16, &str); 2] = [(20, "192.0.2.1"), (21, "192.0.2.2")];
 
 fn in_tunnels(inner: &Packet) -> Vec<Packet> {
-    let header = |remote: &str, id| TunnelHeader {
-        id: Some(id),
-        src: remote.parse().unwrap(),
-        dst: IpAddr::from([192, 0, 2, 9]),
-        tos: 0,
-        ttl: 64,
-        src_port: 0,
-        dst_port: 6081,
-        csum: false,
-        no_frag: true,
-        options: Vec::new(),
-    };
-    let ends = REMOTES.iter().flat_map(|(_, remote)| [5, 6, 7].map(|id| header(remote, id)));
+    let ends = REMOTES.iter().flat_map(|(_, remote)| [5, 6, 7].map(|id| tunnel_header(remote, id)));
     ends.map(|tunnel| Packet { tunnel: Some(tunnel), ..inner.clone() }).collect()
 }
 

@@ -5,13 +5,13 @@
 mod world;
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 use flow_compiler::capabilities::Capabilities;
 use flow_compiler::compile::interp::{Frame, Packet, TunnelHeader};
+use flow_compiler::openflow::text::parse_meters;
 use flow_compiler::openflow::{OfPort, Rule, Ruleset, TunnelOption};
 use flow_compiler::ports::{Port, PortIfIndex, PortKind, PortMap, Tunnel, TunnelKind};
-use world::{BRIDGE, check_ports, frame, ipv4, port, ports, rule, ruleset, tcp};
+use world::{BRIDGE, check_ports, frame, ipv4, port, ports, rule, ruleset, tcp, tunnel_header};
 
 /// Long enough for a chain of its own.
 const LONG: u16 = 14;
@@ -150,21 +150,6 @@ fn packets(tunnel: Option<TunnelHeader>) -> Vec<Packet> {
     frames.map(|frame: Frame| Packet { frame, tunnel: tunnel.clone() }).collect()
 }
 
-fn header() -> TunnelHeader {
-    TunnelHeader {
-        id: Some(5),
-        src: IpAddr::from([192, 0, 2, 1]),
-        dst: IpAddr::from([192, 0, 2, 9]),
-        tos: 0,
-        ttl: 64,
-        src_port: 0,
-        dst_port: 6081,
-        csum: false,
-        no_frag: true,
-        options: Vec::new(),
-    }
-}
-
 /// Two long tables, one behind the other, that put packets into a tunnel with the key of the port they came by.
 fn into_a_tunnel() -> Ruleset {
     let mut rules: Vec<Rule> = Vec::new();
@@ -213,7 +198,7 @@ fn each_port_fills_in_the_header_of_a_chain_that_all_share() {
 #[test]
 fn ports_that_share_chains_do_not_share_what_is_their_own() {
     let worlds = ["c0ffee", "decaf"].map(with_tunnel);
-    let (plain, in_tunnel) = (packets(None), packets(Some(header())));
+    let (plain, in_tunnel) = (packets(None), packets(Some(tunnel_header("192.0.2.1", 5))));
     let cards = ["nicsim", "software", "mlx5"].map(|name| Capabilities::profile(name).unwrap());
     let no_way_back = Capabilities { hairpin: false, ..cards[0].clone() };
     let cards = [cards.as_slice(), &[no_way_back]].concat();
@@ -246,4 +231,34 @@ fn a_rule_that_does_the_same_on_one_port_may_do_something_else_on_another() {
         let rules = ruleset(rules.iter().map(|text| rule(text)));
         check_ports(&rules, &ports, &card, &[1, 2].map(port), &packets);
     }
+}
+
+/// A port may have a chain twice, with other headers; then a meter in it would count in two places.
+#[test]
+fn a_meter_in_a_chain_that_one_port_has_twice_stays_in_ovs() {
+    let mut rules = Vec::new();
+    for number in 0..LONG {
+        let known = if number < 2 { number + 1 } else { 2 };
+        let leads = format!("load:{known}->NXM_NX_REG14[],resubmit(,3)");
+        // Of one port and untagged, so that each entry is one filter.
+        let head = format!("in_port=2,tcp,vlan_tci=0/0x1000,tp_dst={}", 80 + number);
+        rules.push(rule(&format!("{head} actions={leads}")));
+        let meter = if number == 0 { "meter:1," } else { "" };
+        let sends = format!("{meter}set_tunnel:3,{OPTION},output:20");
+        rules.push(rule(&format!("table=3,tcp,tp_src={} actions={sends}", 80 + number)));
+    }
+    let mut ruleset = with_option(ruleset(rules));
+    let meters = parse_meters("meter=1 kbps bands=\ntype=drop rate=1000\n").unwrap();
+    let bridge = ruleset.bridges.get_mut(&BRIDGE.into()).unwrap();
+    bridge.meters = meters.into_iter().map(|meter| (meter.id, meter)).collect();
+    let card = Capabilities::nicsim().tolerant();
+    let compiled = flow_compiler::compile(&ruleset, &with_tunnel("c0ffee"), &card);
+    let texts = compiled.plan.filters.values();
+    let texts: Vec<String> =
+        texts.map(|filter| format!("{:?}", filter.text(&tc_filter::text::Numbered))).collect();
+    for key in ["00070001", "00070002"] {
+        let header = format!("geneve_opts 0102:80:{key}");
+        assert!(texts.iter().any(|text| text.contains(&header)), "{texts:#?}");
+    }
+    assert!(!texts.iter().any(|text| text.contains("police")), "{texts:#?}");
 }

@@ -4,16 +4,13 @@
 
 mod world;
 
-use std::net::IpAddr;
-
 use flow_compiler::capabilities::Capabilities;
-use flow_compiler::compile::interp::{
-    self, Conntrack, Fate, Filters, Frame, Packet, Parser, TunnelHeader,
-};
+use flow_compiler::compile::interp::{self, Conntrack, Fate, Filters, Frame, Packet, Parser};
 use flow_compiler::openflow::OfPort;
 use flow_compiler::ports::{Port, PortIfIndex, PortKind, PortMap, Tunnel, TunnelKind};
 use world::{
     BRIDGE, check_ports, few_packets, frame, ipv4_with_ttl, port, ports, rule, ruleset, tcp,
+    tunnel_header,
 };
 
 /// Tunnels to these, at ports 20 and 21, on one device.
@@ -35,21 +32,6 @@ fn tunnels() -> PortMap {
         here.ports.insert(OfPort(number), tunnel);
     }
     ports
-}
-
-fn header(remote: &str, id: u64) -> TunnelHeader {
-    TunnelHeader {
-        id: Some(id),
-        src: remote.parse().unwrap(),
-        dst: IpAddr::from([192, 0, 2, 9]),
-        tos: 0,
-        ttl: 64,
-        src_port: 0,
-        dst_port: 6081,
-        csum: false,
-        no_frag: true,
-        options: Vec::new(),
-    }
 }
 
 /// With at most one tag: how far who looks through two of them is another test's matter.
@@ -79,7 +61,7 @@ fn every_two_rules_for_packets_of_two_tunnels() {
                     let packets: Vec<Packet> = [5, 6]
                         .into_iter()
                         .flat_map(|id| {
-                            let tunnel = Some(header(remote, id));
+                            let tunnel = Some(tunnel_header(remote, id));
                             let with = move |frame: &Frame| Packet {
                                 frame: frame.clone(),
                                 tunnel: tunnel.clone(),
@@ -108,7 +90,7 @@ fn packets_of_an_unknown_tunnel_are_left_to_ovs() {
             Filters { plan: &plan, ports: &ports, conntrack: &conntrack, encap_ecn: true };
         let fate = |remote: &str| {
             let frame = frame(&[], &ipv4_with_ttl(64, 6, 0, &tcp(1000, 80, 2)));
-            let packet = Packet { frame, tunnel: Some(header(remote, 5)) };
+            let packet = Packet { frame, tunnel: Some(tunnel_header(remote, 5)) };
             interp::plan(&filters, &port(20), &packet, Parser::Kernel)
         };
         assert!(matches!(fate(REMOTES[0].1), Fate::Delivered(_)), "{name}");

@@ -6,11 +6,12 @@
 mod card;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use flow_compiler::capabilities::Capabilities;
 use flow_compiler::compile::interp::{
     self, Connection, Conntrack, Filters, Frame, Oracle, Packet, Parser, Rewrite, State,
-    Translation, World,
+    Translation, TunnelHeader, World,
 };
 use flow_compiler::compile::ir::Ingress;
 use flow_compiler::openflow::text::{Names, parse_rules};
@@ -42,6 +43,22 @@ pub(crate) fn ports() -> PortMap {
     });
     let bridge = BridgePorts { ports: ports.collect(), ..BridgePorts::default() };
     PortMap { bridges: BTreeMap::from([(BridgeName::from(BRIDGE), bridge)]) }
+}
+
+/// The outer header of a packet from this end to the node.
+pub(crate) fn tunnel_header(remote: &str, id: u64) -> TunnelHeader {
+    TunnelHeader {
+        id: Some(id),
+        src: remote.parse().unwrap(),
+        dst: IpAddr::from([192, 0, 2, 9]),
+        tos: 0,
+        ttl: 64,
+        src_port: 0,
+        dst_port: 6081,
+        csum: false,
+        no_frag: true,
+        options: Vec::new(),
+    }
 }
 
 pub(crate) fn port(number: u16) -> Ingress {

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 
+use super::assign_chains::uses;
 use crate::capabilities::Capabilities;
 use crate::compile::Input;
 use crate::compile::ir::{
@@ -53,28 +54,32 @@ struct Card<'a> {
 
 /// The meters that no filter can stand for. A filter has a bucket of its own, so a meter may be in one filter only.
 fn meters(program: &FlowerProgram, input: &Input<'_>) -> BTreeMap<(u16, MeterId), Reason> {
-    let mut uses: BTreeMap<(u16, MeterId), usize> = BTreeMap::new();
+    let mut filters: BTreeMap<(u16, MeterId), usize> = BTreeMap::new();
     for (at, chain) in program.chains.iter().enumerate() {
-        let ports = || program.ports.values().filter(|port| port.chains.contains(&at)).count();
+        // Each port has filters of its own, one for each way that it fills headers in.
+        let times = || {
+            let uses = program.ports.values().flat_map(|port| uses(port, &program.chains));
+            uses.filter(|used| used.chain == at).count()
+        };
         for entry in &chain.entries {
             let Effect::Act(ops) = &entry.effect else { continue };
             for op in ops {
                 if let Op::Meter(bridge, id) = op {
-                    *uses.entry((*bridge, *id)).or_default() += ports();
+                    *filters.entry((*bridge, *id)).or_default() += times();
                 }
             }
         }
     }
-    let problem = |(at, uses): ((u16, MeterId), usize)| {
+    let problem = |(at, filters): ((u16, MeterId), usize)| {
         let limit = input.meter(at.0, at.1).and_then(police::meter);
-        let reason = match (limit, uses) {
+        let reason = match (limit, filters) {
             (None, _) => "is none of one band that drops",
             (Some(_), 1) => return None,
             (Some(_), _) => "counts the packets of several filters together",
         };
         Some((at, Reason::Meter(reason)))
     };
-    uses.into_iter().filter_map(problem).collect()
+    filters.into_iter().filter_map(problem).collect()
 }
 
 impl Card<'_> {
