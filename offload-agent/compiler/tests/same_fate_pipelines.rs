@@ -11,7 +11,7 @@ use flow_compiler::openflow::Rule;
 use world::{check, few_packets, frame, ports, rule, ruleset, tcp};
 
 /// How the first table hands a packet on.
-const HANDS_ON: [&str; 26] = [
+const HANDS_ON: [&str; 27] = [
     "actions=resubmit(,1)",
     "actions=goto_table:1",
     "actions=resubmit(,2),resubmit(,3)",
@@ -28,6 +28,7 @@ const HANDS_ON: [&str; 26] = [
     "ip,actions=dec_ttl,resubmit(,1)",
     "ip,actions=mod_nw_dst:10.0.0.9,resubmit(,1)",
     "actions=set_field:02:00:00:00:00:0c->eth_dst,resubmit(,1)",
+    "actions=move:NXM_OF_ETH_SRC[]->NXM_OF_ETH_DST[],resubmit(,1)",
     "actions=mod_vlan_vid:5,resubmit(,1)",
     "actions=strip_vlan,resubmit(,1)",
     "ip,actions=ct(table=1,zone=5)",
@@ -41,11 +42,13 @@ const HANDS_ON: [&str; 26] = [
 ];
 
 /// What the second table looks at.
-const FINDS: [&str; 14] = [
+const FINDS: [&str; 16] = [
     "",
     "reg0=1",
     "metadata=1",
     "ip,reg1=0x0a000002",
+    "ip,reg1=0x0a000002,nw_dst=10.0.0.2",
+    "ip,reg1=0x0a000009,nw_dst=10.0.0.2",
     "ip,nw_dst=10.0.0.9",
     "tcp,tp_dst=80",
     "dl_dst=02:00:00:00:00:0c",

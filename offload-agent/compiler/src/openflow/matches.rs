@@ -30,6 +30,11 @@ impl Masked {
         Masked { value: value & mask, mask }
     }
 
+    /// Whether there are contents that both match.
+    pub const fn agrees(self, other: Masked) -> bool {
+        (self.value ^ other.value) & self.mask & other.mask == 0
+    }
+
     /// Whether a field with this content matches.
     pub const fn covers(self, content: u128) -> bool {
         content & self.mask == self.value

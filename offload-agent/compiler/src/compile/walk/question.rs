@@ -10,12 +10,19 @@ pub(super) fn ask(walk: &Walk<'_>, asked: &[(Field, Masked)], reads: &mut Reads)
     let mut takes = Match::any();
     for (field, masked) in asked {
         reads.test(&walk.state, *field, masked.mask);
-        match walk.state.test(*field, *masked) {
-            Test::Never | Test::Unknown => return None,
-            Test::If(parts) => {
-                parts.into_iter().for_each(|(field, rest)| takes.insert(field, rest))
-            }
+        let Test::If(parts) = walk.state.test(*field, *masked) else { return None };
+        if !add(&mut takes, parts) {
+            return None;
         }
     }
     Some(takes)
+}
+
+/// Adds bits to what is asked; `false` if no packet has them all, since two fields may stand for the same bits of the packet.
+pub(super) fn add(takes: &mut Match, parts: impl IntoIterator<Item = (Field, Masked)>) -> bool {
+    parts.into_iter().all(|(field, masked)| {
+        let before = takes.get(field);
+        takes.insert(field, masked);
+        before.is_none_or(|before| before.agrees(masked))
+    })
 }

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::question;
 use super::reads::Reads;
 use super::state::{Slot, State};
 use super::value::Test;
@@ -243,11 +244,10 @@ impl<'a> Table<'a> {
             match state.test(asked.field, asked.masked) {
                 Test::Never => return None,
                 Test::Unknown => candidate.unknown = Some(Reason::NotKnown(asked.field)),
-                Test::If(parts) => {
-                    parts
-                        .into_iter()
-                        .for_each(|(field, masked)| candidate.rest.insert(field, masked));
+                Test::If(parts) if !question::add(&mut candidate.rest, parts.iter().copied()) => {
+                    return None;
                 }
+                Test::If(_) => {}
             }
         }
         Some(candidate)
