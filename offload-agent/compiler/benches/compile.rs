@@ -12,6 +12,11 @@ use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use flow_compiler::capabilities::Capabilities;
 use flow_compiler::compile;
 use flow_compiler::openflow::text::{Names, parse_rules};
+use mimalloc::MiMalloc;
+
+/// As the agent does.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Rules of a large cluster's node, and pods on it.
 const RULES: usize = 19_582;

@@ -12,6 +12,11 @@ use std::time::{Duration, Instant};
 use flow_compiler::capabilities::Capabilities;
 use flow_compiler::compile;
 use flow_compiler::compile::verdict::Summary;
+use mimalloc::MiMalloc;
+
+/// As the agent does.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// 19,422 rules are those of a real node with as many pods.
 const SIZES: [usize; 6] = [1_000, 3_000, 10_000, 19_422, 30_000, 100_000];

@@ -26,7 +26,7 @@ use crate::openflow::{
     Action, BridgeName, Field, Group, GroupId, Match, Meter, MeterId, Ruleset, TunnelOption,
 };
 use crate::plan::Plan;
-use crate::ports::{BridgePorts, Port, PortMap};
+use crate::ports::{BridgePorts, Port, PortKind, PortMap, TunnelConfig};
 use ir::{FlowerProgram, Ingress, PortRef, Program, Rules, Unguarded};
 use tc_filter::FilterId;
 use verdict::{Reason, Verdict};
@@ -79,6 +79,8 @@ pub struct Input<'a> {
     ruleset: &'a Ruleset,
     /// The bridges by number.
     bridges: Vec<&'a BridgeName>,
+    /// What the options of the tunnels mean.
+    tunnels: BTreeMap<PortRef, TunnelConfig>,
     tracks: bool,
     has_ipv6: bool,
 }
@@ -97,7 +99,8 @@ impl<'a> Input<'a> {
         let rules = Rules::of(ruleset);
         let tracks = rules.iter().any(|(_, _, rule)| rule.actions.iter().any(recirculates));
         let has_ipv6 = rules.iter().any(|(_, _, rule)| asks_ipv6(&rule.match_));
-        Input { rules, ports, capabilities, ruleset, bridges, tracks, has_ipv6 }
+        let tunnels = tunnels(ports, &bridges);
+        Input { rules, ports, capabilities, ruleset, bridges, tunnels, tracks, has_ipv6 }
     }
 
     /// A bridge's place among all bridges.
@@ -118,6 +121,11 @@ impl<'a> Input<'a> {
     /// A port of any bridge.
     pub fn port_at(&self, at: PortRef) -> Option<&'a Port> {
         self.bridge_ports(at.bridge)?.ports.get(&at.port)
+    }
+
+    /// What the options of a tunnel mean, if they can be read.
+    pub fn tunnel(&self, at: PortRef) -> Option<&TunnelConfig> {
+        self.tunnels.get(&at)
     }
 
     /// A group.
@@ -142,9 +150,33 @@ impl<'a> Input<'a> {
 
     /// The tunnel options that a bridge's fields stand for.
     pub fn tunnel_options(&self, bridge: u16) -> BTreeMap<u8, TunnelOption> {
-        let rules = self.bridge(bridge).and_then(|name| self.ruleset.bridges.get(name));
-        rules.map(|rules| rules.tunnel_options.clone()).unwrap_or_default()
+        self.tunnel_options_of(bridge).cloned().unwrap_or_default()
     }
+
+    /// The tunnel option that one of a bridge's fields stands for.
+    pub fn tunnel_option(&self, bridge: u16, number: u8) -> Option<TunnelOption> {
+        self.tunnel_options_of(bridge)?.get(&number).copied()
+    }
+
+    fn tunnel_options_of(&self, bridge: u16) -> Option<&BTreeMap<u8, TunnelOption>> {
+        Some(&self.ruleset.bridges.get(self.bridge(bridge)?)?.tunnel_options)
+    }
+}
+
+fn tunnels(ports: &PortMap, bridges: &[&BridgeName]) -> BTreeMap<PortRef, TunnelConfig> {
+    let numbered = bridges
+        .iter()
+        .zip(0..)
+        .filter_map(|(name, number)| Some((number, ports.bridges.get(*name)?)));
+    let tunnels = numbered.flat_map(|(bridge, ports)| {
+        ports.ports.iter().filter_map(move |(number, port)| match &port.kind {
+            PortKind::Tunnel(tunnel) => {
+                Some((PortRef { bridge, port: *number }, tunnel.config().ok()?))
+            }
+            _ => None,
+        })
+    });
+    tunnels.collect()
 }
 
 fn recirculates(action: &Action) -> bool {

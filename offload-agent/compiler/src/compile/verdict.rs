@@ -99,6 +99,8 @@ pub enum Reason {
     CannotWrite(Field),
     /// The packet takes too many turns.
     TooDeep,
+    /// The tables ask more of the packets of all ports than this.
+    TooLarge(usize),
     /// Its port would need more filters than this.
     TooMany(usize),
     /// No rule of a table takes the packet; what happens then depends on the controller.
@@ -195,6 +197,7 @@ impl Reason {
             Reason::Copy(_) => "copy",
             Reason::CannotWrite(_) => "cannot_write",
             Reason::TooDeep => "too_deep",
+            Reason::TooLarge(_) => "too_large",
             Reason::TooMany(_) => "too_many",
             Reason::Missed(_) => "missed",
             Reason::Conjunction => "conjunction",
@@ -311,6 +314,7 @@ impl fmt::Display for Reason {
             Reason::Copy(field) => write!(f, "it copies something unknown into {field}"),
             Reason::CannotWrite(field) => write!(f, "TC cannot write {field}"),
             Reason::TooDeep => f.write_str("the way through the tables is too long"),
+            Reason::TooLarge(most) => write!(f, "the tables come to more than {most} questions for all ports, and this one is beyond"),
             Reason::TooMany(most) => write!(f, "its port would need more than {most} filters"),
             Reason::Missed(table) => write!(f, "no rule of table {table} takes the packet, and then the controller decides"),
             Reason::Conjunction => f.write_str("the conjunction comes to too many filters, or another one takes the same packet"),

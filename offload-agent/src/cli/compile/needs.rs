@@ -67,16 +67,12 @@ impl fmt::Display for Needs {
             self.masks.len(),
             prios.len()
         )?;
-        writeln!(
-            f,
-            "prios by chain: {}",
-            list(prios.iter().map(|(chain, count)| format!("{chain}: {count}")))
-        )?;
-        let counts = self.masks.values().map(BTreeSet::len);
-        let mut tables: BTreeMap<usize, usize> = BTreeMap::new();
-        counts.for_each(|count| *tables.entry(count).or_default() += 1);
-        let words = tables.iter().map(|(masks, tables)| format!("{tables} with {masks}"));
-        write!(f, "masks in a table: {}", list(words))?;
+        write!(f, "prios in a chain: {}", histogram(prios.values().copied()))?;
+        match prios.iter().max_by_key(|(_, count)| **count) {
+            Some((chain, _)) => writeln!(f, "; most in chain {chain}"),
+            None => writeln!(f),
+        }?;
+        write!(f, "masks in a table: {}", histogram(self.masks.values().map(BTreeSet::len)))?;
         match most {
             Some(((chain, prio), _)) => writeln!(f, "; most in chain {chain} prio {prio}"),
             None => writeln!(f),
@@ -84,8 +80,12 @@ impl fmt::Display for Needs {
     }
 }
 
-fn list(words: impl Iterator<Item = String>) -> String {
-    let words: Vec<String> = words.collect();
+/// How many there are of each size.
+fn histogram(sizes: impl Iterator<Item = usize>) -> String {
+    let mut counts: BTreeMap<usize, usize> = BTreeMap::new();
+    sizes.for_each(|size| *counts.entry(size).or_default() += 1);
+    let words: Vec<String> =
+        counts.iter().map(|(size, count)| format!("{count} with {size}")).collect();
     if words.is_empty() { "none".to_owned() } else { words.join(", ") }
 }
 
@@ -109,7 +109,7 @@ mod tests {
         let needs = Needs::of(&filters.iter().collect::<Vec<_>>());
         let text = needs.to_string();
         assert!(text.contains("(chain, prio): 2 in 2 chains"), "{text}");
-        assert!(text.contains("prios by chain: 0: 1, 3: 1"), "{text}");
+        assert!(text.contains("prios in a chain: 2 with 1; most in chain 3"), "{text}");
         assert!(
             text.contains("masks in a table: 1 with 1, 1 with 2; most in chain 0 prio 2"),
             "{text}"

@@ -108,9 +108,14 @@ impl Trail {
         here.or_else(|| self.before.as_ref().and_then(|before| before.last()))
     }
 
+    /// This one and those before, the last one first.
+    pub fn back(&self) -> impl Iterator<Item = &Trail> {
+        std::iter::successors(Some(self), |trail| trail.before.as_deref())
+    }
+
     /// The stretches of rules, the last one first.
     pub fn stretches(&self) -> impl Iterator<Item = &Rc<[RuleId]>> {
-        std::iter::successors(Some(self), |trail| trail.before.as_deref()).map(|trail| &trail.rules)
+        self.back().map(|trail| &trail.rules)
     }
 }
 

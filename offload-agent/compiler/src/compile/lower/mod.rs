@@ -56,6 +56,8 @@ pub(super) fn run(program: &FlowerProgram, input: &Input<'_>) -> Compiled {
 
 /// What the filters of an entry have in common on all ports.
 struct Body {
+    /// The entry's place in its chain.
+    entry: usize,
     handle: Handle,
     protocol: EtherType,
     key: Arc<FlowerMatch>,
@@ -71,16 +73,18 @@ enum Actions {
     OfPort,
 }
 
+/// What becomes of the entries of a chain, in the order of their filters.
 fn bodies(chain: &FlowerChain, input: &Input<'_>, cookies: &[u64]) -> Vec<Body> {
     let options = input.tunnel_options(input.bridge_number(&chain.of.bridge));
     let option = options.get(&0).copied();
     let context = Context { input, chain, from_tunnel: is_tunnel(&chain.of, input) };
     let mut names = Names::default();
-    let bodies = chain.entries.iter().map(|entry| {
+    let bodies = chain.entries.iter().enumerate().map(|(at, entry)| {
         // The number of the rule, or that of all guards that belong to none.
         let of_rule = entry.rule().and_then(|rule| cookies.get(rule.0).copied());
         let cookie = of_rule.unwrap_or_else(|| fnv1a(b"link protocols"));
         Body {
+            entry: at,
             handle: names.handle(entry, cookie),
             protocol: protocol(&entry.key),
             key: key::lower(&entry.key, option).into(),
@@ -88,7 +92,9 @@ fn bodies(chain: &FlowerChain, input: &Input<'_>, cookies: &[u64]) -> Vec<Body> 
             actions: Actions::of(entry, &context),
         }
     });
-    bodies.collect()
+    let mut bodies: Vec<Body> = bodies.collect();
+    bodies.sort_by_key(|body| (chain.entries[body.entry].depth, body.protocol, body.handle));
+    bodies
 }
 
 impl Actions {
@@ -190,8 +196,15 @@ impl<'a> Position<'a> {
                 continue;
             };
             let context = Context { input: self.input, chain, from_tunnel: self.from_tunnel };
-            for (entry, body) in chain.entries.iter().zip(bodies) {
-                let Some(prio) = self.program.prio(entry, used.number) else { continue };
+            let mut last = None;
+            for body in bodies {
+                let entry = &chain.entries[body.entry];
+                // Those of one table follow each other.
+                let prio = last
+                    .filter(|(table, _)| *table == entry.table())
+                    .map_or_else(|| self.program.prio(entry, used.number), |(_, prio)| prio);
+                last = Some((entry.table(), prio));
+                let Some(prio) = prio else { continue };
                 let filter = Filter {
                     attach: self.attach,
                     chain: used.number,

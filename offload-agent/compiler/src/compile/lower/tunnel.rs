@@ -8,7 +8,7 @@ use tc_filter::{GeneveOption, TunnelKeyId};
 use crate::compile::Input;
 use crate::compile::ir::Encap;
 use crate::openflow::{Field, Masked};
-use crate::ports::{OuterByte, PortKind, TunnelConfig, TunnelEnd};
+use crate::ports::{OuterByte, TunnelConfig, TunnelEnd};
 
 /// The header on a port that fills it in with this.
 pub(super) fn set(
@@ -16,8 +16,7 @@ pub(super) fn set(
     filling: &[(Field, Masked)],
     input: &Input<'_>,
 ) -> Option<TunnelKey> {
-    let PortKind::Tunnel(tunnel) = &input.port_at(encap.to)?.kind else { return None };
-    let config = tunnel.config().ok()?;
+    let config = input.tunnel(encap.to)?;
     let geneve = encap.options.iter().map(|(option, value)| {
         let bytes = value.filled(filling)?.to_be_bytes();
         let length = usize::from(option.length).min(bytes.len());
@@ -27,13 +26,13 @@ pub(super) fn set(
         Some(id) => Some(TunnelKeyId(u32::try_from(id.filled(filling)?).ok()?)),
         None => None,
     };
-    let addresses = addresses(&config)?;
+    let addresses = addresses(config)?;
     let over_ipv6 = matches!(addresses, TunnelAddresses::V6 { .. });
     Some(TunnelKey::Set(TunnelSet {
         id,
         addresses,
         dst_port: config.dst_port,
-        tos: tos(&config, encap.ecn)?,
+        tos: tos(config, encap.ecn)?,
         ttl: byte(config.ttl)?,
         geneve: geneve.collect::<Option<_>>()?,
         csum: config.csum.unwrap_or(over_ipv6),

@@ -6,6 +6,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::ptr;
+
+use rustc_hash::FxHashSet;
 
 use super::reach;
 use super::unfold::{Root, Unfold, most_entries};
@@ -234,12 +237,15 @@ fn settle(
     unwalked: &BTreeSet<Unwalked>,
 ) {
     let mut seen: BTreeSet<RuleId> = BTreeSet::new();
-    let mut stretches: BTreeSet<usize> = BTreeSet::new();
+    // Many entries share a trail, or a stretch of rules.
+    let (mut trails, mut stretches) = (FxHashSet::default(), FxHashSet::default());
     for entry in program.chains.iter().flat_map(|chain| &chain.entries) {
-        for stretch in entry.trail.stretches() {
-            // Many entries share a stretch of rules.
-            if stretches.insert(stretch.as_ptr().addr()) {
-                seen.extend(stretch.iter().copied());
+        for trail in entry.trail.back() {
+            if !trails.insert(ptr::from_ref(trail)) {
+                break;
+            }
+            if stretches.insert(trail.rules.as_ptr()) {
+                seen.extend(trail.rules.iter().copied());
             }
         }
     }

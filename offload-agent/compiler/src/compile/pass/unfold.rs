@@ -539,20 +539,19 @@ impl<'a> Device<'_, 'a> {
         let known = |field: Field| way.state.settled(Slot::Field(field)).header_bits();
         let port = self.all.input.port_at(to)?;
         let PortKind::Tunnel(tunnel) = &port.kind else { return None };
-        let id = match tunnel.config().ok()?.out_key {
+        let id = match self.all.input.tunnel(to)?.out_key {
             TunnelKey::Absent => None,
             TunnelKey::Flow => Some(known(Field::TunId)?),
             TunnelKey::Fixed(key) => Some(HeaderBits::known(key.into())),
         };
-        let all = self.all.input.tunnel_options(to.bridge);
         let mut options = Vec::new();
         // Only Geneve has room for options.
         let fields = if tunnel.kind == TunnelKind::Geneve { fields } else { &[] };
         for field in fields {
             let Field::TunMetadata(number) = field else { continue };
-            let option = all.get(number)?;
+            let option = self.all.input.tunnel_option(to.bridge, *number)?;
             if way.state.has_option(*field) {
-                options.push(((*option).into(), known(*field)?));
+                options.push((option.into(), known(*field)?));
             }
         }
         Some(Encap { to, id, ecn: 0, options })

@@ -141,7 +141,7 @@ fn edit(walk: &mut Walk<'_>, action: &Action) -> Then {
 fn tag(walk: &mut Walk<'_>, step: Step) -> Then {
     let mut reads = super::reads::Reads::default();
     reads.test(&walk.state, Field::VlanTci, VLAN_PRESENT.into());
-    walk.ops.push(Micro::Read(reads));
+    walk.reads(reads);
     done(walk, Micro::Vlan(step))
 }
 
@@ -246,6 +246,6 @@ fn is_there(walk: &mut Walk<'_>, field: Field) -> bool {
 pub(super) fn exact(walk: &mut Walk<'_>, field: Field) -> Option<u128> {
     let mut reads = super::reads::Reads::default();
     reads.test(&walk.state, field, field.full_mask());
-    walk.ops.push(Micro::Read(reads));
+    walk.reads(reads);
     walk.state.settled(Slot::Field(field)).value(field.full_mask())
 }

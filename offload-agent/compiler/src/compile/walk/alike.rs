@@ -10,12 +10,14 @@
 //! any      -> resubmit(,14)
 //! ```
 
+use std::rc::Rc;
+
 use super::doom::changes;
 use super::explore::{Explorer, Lookup, Walk};
 use super::graph::{Edge, End, Micro, Tail};
 use super::reads::Reads;
 use super::table::Candidate;
-use crate::compile::ir::overlaps;
+use crate::compile::ir::{RuleId, overlaps};
 use crate::openflow::{Action, Match, MatchField};
 
 /// So many different lists of actions are remembered.
@@ -29,9 +31,12 @@ const MOST_PAIRS: usize = 1 << 18;
 #[derive(Default)]
 pub(super) struct Ways<'a>(Vec<OneWay<'a>>);
 
+/// The way of a rule of which nothing behind asks what it told.
 struct OneWay<'a> {
     actions: &'a [Action],
-    takes: Match,
+    /// Whether a translation may change all that the rule asks for.
+    changes: bool,
+    /// What is asked behind it.
     reads: Reads,
     tail: Tail,
 }
@@ -55,8 +60,10 @@ impl<'a> Explorer<'a> {
         let edge = self.edge(walk, at, rule);
         if ways.0.len() < MOST_REMEMBERED {
             let reads = self.graph.reads(&edge.tail);
-            let (actions, takes) = (rule.rule.actions.as_slice(), rule.rest.clone());
-            ways.0.push(OneWay { actions, takes, reads, tail: edge.tail.clone() });
+            if is_untold(&rule.rest, &reads) {
+                let (actions, changes) = (rule.rule.actions.as_slice(), changes(&rule.rest));
+                ways.0.push(OneWay { actions, changes, reads, tail: edge.tail.clone() });
+            }
         }
         edge
     }
@@ -73,29 +80,43 @@ impl<'a> Ways<'a> {
 
 impl OneWay<'_> {
     fn is_that_of(&self, rule: &Candidate<'_>) -> bool {
-        let untold = |takes: &Match| takes.fields().iter().all(|one| !self.reads.asks(one.field));
         self.actions == rule.rule.actions.as_slice()
-            && changes(&self.takes) == changes(&rule.rest)
-            && untold(&self.takes)
-            && untold(&rule.rest)
+            && self.changes == changes(&rule.rest)
+            && is_untold(&rule.rest, &self.reads)
     }
 }
 
+/// Whether nothing asks for what a match tells.
+fn is_untold(takes: &Match, reads: &Reads) -> bool {
+    takes.fields().iter().all(|one| !reads.asks(one.field))
+}
+
 impl<'a> Explorer<'a> {
-    /// Takes out the ways that lead where all packets go that no way takes, and returns them. What they depend on is added: of another packet
-    /// they may lead elsewhere.
-    pub(super) fn simplify(&self, edges: &mut Vec<Edge>, reads: &mut Reads) -> Vec<Edge> {
-        let dropped = take_out(edges);
-        self.read_by(&dropped, reads);
-        dropped
+    /// Takes out the ways that lead where all packets go that no way takes, and returns their rules, which are those of the last way, too.
+    /// What they depend on is added: of another packet they may lead elsewhere.
+    pub(super) fn simplify(&self, edges: &mut Vec<Edge>, reads: &mut Reads) -> Vec<RuleId> {
+        let gone = redundant(edges);
+        let dropped = || edges.iter().zip(&gone).filter(|(_, gone)| **gone).map(|(edge, _)| edge);
+        self.read_by(dropped(), reads);
+        let rules: Vec<RuleId> =
+            dropped().filter_map(|way| way.tail.rules.first().copied()).collect();
+        if !gone.contains(&true) {
+            return rules;
+        }
+        let mut gone = gone.into_iter();
+        edges.retain(|_| gone.next() != Some(true));
+        if let Some(last) = edges.last_mut() {
+            last.tail.rules = rules.iter().chain(&*last.tail.rules).copied().collect();
+        }
+        rules
     }
 
     /// What the ways that were taken out depend on. Most are the same as the one before.
-    fn read_by(&self, ways: &[Edge], reads: &mut Reads) {
+    fn read_by<'w>(&self, ways: impl Iterator<Item = &'w Edge>, reads: &mut Reads) {
         let mut last: Option<&Edge> = None;
         for way in ways {
             let same = |last: &Edge| {
-                last.tail.ops == way.tail.ops
+                same_ops(&last.tail, &way.tail)
                     && leads_the_same_way(last, way)
                     && same_bits(last.takes.fields(), way.takes.fields())
             };
@@ -114,23 +135,6 @@ pub(super) fn same_bits(a: &[MatchField], b: &[MatchField]) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(same)
 }
 
-/// Takes out what is redundant. Its rules are those of the last way, too.
-fn take_out(edges: &mut Vec<Edge>) -> Vec<Edge> {
-    let gone = redundant(edges);
-    if !gone.contains(&true) {
-        return Vec::new();
-    }
-    let all = std::mem::take(edges).into_iter().zip(gone);
-    let (dropped, kept): (Vec<_>, Vec<_>) = all.partition(|(_, gone)| *gone);
-    let dropped: Vec<Edge> = dropped.into_iter().map(|(edge, _)| edge).collect();
-    edges.extend(kept.into_iter().map(|(edge, _)| edge));
-    if let Some(last) = edges.last_mut() {
-        let rules = dropped.iter().filter_map(|edge| edge.tail.rules.first().copied());
-        last.tail.rules = rules.chain(last.tail.rules.iter().copied()).collect();
-    }
-    dropped
-}
-
 /// Which ways lead where the last one does, and are not in front of another that does not.
 fn redundant(edges: &[Edge]) -> Vec<bool> {
     let mut gone = vec![false; edges.len()];
@@ -138,7 +142,7 @@ fn redundant(edges: &[Edge]) -> Vec<bool> {
     if last.takes != Match::any() {
         return gone;
     }
-    let same: Vec<bool> = before.iter().map(|edge| leads_the_same_way(edge, last)).collect();
+    let same = leading_the_same_way(before, last);
     let alike = same.iter().filter(|same| **same).count();
     // A rule that says what happens in the end has filters of its own, unless there are very many.
     let ends = !matches!(last.tail.end, End::Node(_));
@@ -155,16 +159,40 @@ fn redundant(edges: &[Edge]) -> Vec<bool> {
     gone
 }
 
+/// Which ways lead where the last one does. Most share the tail of the one before.
+fn leading_the_same_way(ways: &[Edge], last: &Edge) -> Vec<bool> {
+    let mut known: Option<(&Edge, bool)> = None;
+    let same = ways.iter().map(|way| {
+        let as_before = |(before, _): &(&Edge, bool)| {
+            Rc::ptr_eq(&before.tail.ops, &way.tail.ops) && same_end(before, way)
+        };
+        let same = match known.filter(as_before) {
+            Some((_, same)) => same,
+            None => leads_the_same_way(way, last),
+        };
+        known = Some((way, same));
+        same
+    });
+    same.collect()
+}
+
 /// What a way does; what it asks on the way there does not matter.
 fn does(edge: &Edge) -> impl Iterator<Item = &Micro> {
     edge.tail.ops.iter().filter(|op| !matches!(op, Micro::Read(_)))
 }
 
 fn leads_the_same_way(edge: &Edge, last: &Edge) -> bool {
-    let same_end = match (&edge.tail.end, &last.tail.end) {
+    same_end(edge, last) && does(edge).eq(does(last))
+}
+
+fn same_end(a: &Edge, b: &Edge) -> bool {
+    match (&a.tail.end, &b.tail.end) {
         (End::Node(here), End::Node(there)) => here == there,
         (End::Done, End::Done) => true,
         _ => false,
-    };
-    same_end && does(edge).eq(does(last))
+    }
+}
+
+fn same_ops(a: &Tail, b: &Tail) -> bool {
+    Rc::ptr_eq(&a.ops, &b.ops) || a.ops == b.ops
 }

@@ -132,9 +132,8 @@ impl<'a> Explorer<'a> {
         let mut rest = edges.split_off(fresh);
         rest.extend(lower);
         let mut read = Reads::default();
-        let dropped = self.simplify(&mut rest, &mut read);
-        let gone = dropped.iter().filter_map(|way| way.tail.rules.first().copied());
-        let gone: FxHashSet<RuleId> = gone.collect();
+        let gone = self.simplify(&mut rest, &mut read);
+        let gone: FxHashSet<RuleId> = gone.into_iter().collect();
         let left: Vec<&Candidate<'a>> =
             rules.iter().copied().filter(|rule| !gone.contains(&rule.id)).collect();
         let lower = rest.split_off(left.len());
@@ -215,6 +214,6 @@ impl<'a> Explorer<'a> {
 }
 
 fn leads_to(node: NodeId) -> Edge {
-    let tail = Tail { rules: Rc::default(), ops: Vec::new(), end: End::Node(node) };
+    let tail = Tail { rules: Rc::default(), ops: Rc::default(), end: End::Node(node) };
     Edge { takes: Match::any(), tail }
 }

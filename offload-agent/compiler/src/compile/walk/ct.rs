@@ -34,7 +34,7 @@ pub(super) fn track<'a>(explorer: &mut Explorer<'a>, walk: &mut Walk<'a>, ct: &'
     }
     let Some(table) = ct.table else {
         walk.committed |= asked.commit;
-        return done(walk, Micro::Commit(asked));
+        return done(walk, Micro::Commit(asked.into()));
     };
     let bound = walk.state.translated || walk.committed || asked.commit;
     let mut states = established(explorer, walk, &asked, table);
@@ -73,7 +73,7 @@ fn rewrites_the_tuple(walk: &mut Walk<'_>) -> bool {
     debug_assert!(fields.into_iter().all(is_translated));
     let mut reads = Reads::default();
     fields.into_iter().for_each(|field| reads.field(field, field.full_mask()));
-    walk.ops.push(Micro::Read(reads));
+    walk.reads(reads);
     fields.into_iter().any(|field| walk.state.field(field) != Bits::link(field))
 }
 

@@ -27,7 +27,7 @@ const MAX_TABLES: u16 = 500;
 /// So many questions may depend on each other.
 const MAX_DEPTH: u16 = 96;
 /// So many questions are worth asking for all ports together; what is behind them stays in OVS.
-const MAX_NODES: usize = 40_000;
+const MAX_NODES: usize = 30_000;
 
 /// Walks packets through the tables, and remembers where it has been.
 pub(in crate::compile) struct Explorer<'a> {
@@ -135,8 +135,18 @@ impl<'a> Walk<'a> {
         Walk { ops: Vec::new(), rules: Vec::new(), depth: self.depth + 1, ..self.clone() }
     }
 
+    /// A question was answered by what these bits hold.
+    pub(super) fn reads(&mut self, reads: Reads) {
+        match self.ops.last_mut() {
+            Some(Micro::Read(before)) => before.merge(&reads),
+            _ => self.ops.push(Micro::Read(reads)),
+        }
+    }
+
     pub(super) fn perform(&mut self, op: Micro) {
-        self.ops.extend(fragment::asked(&op, &self.state));
+        if let Some(reads) = fragment::asked(&op, &self.state) {
+            self.reads(reads);
+        }
         apply(&op, &mut self.state);
         self.ops.push(op);
     }
@@ -164,7 +174,7 @@ impl<'a> Walk<'a> {
     pub(super) fn has_inner_tag(&mut self) -> bool {
         let mut reads = Reads::default();
         reads.test_at(&self.state, Slot::InnerTag, VLAN_PRESENT.into());
-        self.ops.push(Micro::Read(reads));
+        self.reads(reads);
         self.state.settled(Slot::InnerTag).value(VLAN_PRESENT.into()) != Some(0)
     }
 
@@ -193,7 +203,7 @@ impl<'a> Walk<'a> {
     }
 
     pub(super) fn end(self, end: End) -> Tail {
-        Tail { rules: self.rules.into(), ops: self.ops, end }
+        Tail { rules: self.rules.into(), ops: self.ops.into(), end }
     }
 }
 
@@ -300,8 +310,11 @@ impl<'a> Explorer<'a> {
             return Then::End(end);
         }
         walk.tables += 1;
-        if walk.tables > MAX_TABLES || walk.depth > MAX_DEPTH || self.graph.len() > MAX_NODES {
+        if walk.tables > MAX_TABLES || walk.depth > MAX_DEPTH {
             return Then::End(End::Ovs(Reason::TooDeep));
+        }
+        if self.graph.len() > MAX_NODES {
+            return Then::End(End::Ovs(Reason::TooLarge(MAX_NODES)));
         }
         let Some(table) = self.tables.get(&(walk.bridge, at.table)).cloned() else {
             return missed(walk, &at);
@@ -323,11 +336,11 @@ impl<'a> Explorer<'a> {
         let found = table.candidates(&walk.state, &at.overrides, None, &mut reads);
         match found.as_slice() {
             [] => {
-                walk.ops.push(Micro::Read(reads));
+                walk.reads(reads);
                 missed(walk, &at)
             }
             [one] if one.is_certain() => {
-                walk.ops.push(Micro::Read(reads));
+                walk.reads(reads);
                 enter(walk, one, at.table)
             }
             _ => Then::End(self.ask(walk, at, place, reads, found)),
@@ -470,9 +483,8 @@ impl<'a> Explorer<'a> {
         Edge { takes, tail }
     }
 
-    /// A node that only leads on, for many edges with one outcome.
-    pub(super) fn join(&mut self, walk: &Walk<'a>, at: Lookup) -> NodeId {
-        let tail = self.start(walk.fork(), at);
+    /// A node that only leads on, for many edges with one outcome that is much to say.
+    pub(super) fn join(&mut self, tail: Tail) -> NodeId {
         self.graph.add(vec![Edge { takes: Match::any(), tail }], Reads::default())
     }
 

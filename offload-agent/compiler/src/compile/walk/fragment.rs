@@ -14,10 +14,10 @@ use crate::openflow::{Field, Masked};
 pub(in crate::compile) const FRAGMENT: Masked = Masked { value: 1, mask: 1 };
 
 /// What decides whether there is a fragment that tables may be mistaken about: two walks of which only one has none are not alike.
-pub(super) fn asked(op: &Micro, state: &State) -> Option<Micro> {
+pub(super) fn asked(op: &Micro, state: &State) -> Option<Reads> {
     let mut reads = Reads::default();
     reads.test(state, Field::IpFrag, FRAGMENT.mask);
-    moves_a_port(op).then_some(Micro::Read(reads))
+    moves_a_port(op).then_some(reads)
 }
 
 /// Whether tables may be mistaken about fragments from here on.

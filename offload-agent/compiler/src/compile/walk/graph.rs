@@ -59,7 +59,7 @@ pub(in crate::compile) struct Tail {
     /// The rules whose actions these are.
     pub(in crate::compile) rules: Rc<[RuleId]>,
     /// What is done, in order.
-    pub(in crate::compile) ops: Vec<Micro>,
+    pub(in crate::compile) ops: Rc<[Micro]>,
     /// How it ends.
     pub(in crate::compile) end: End,
 }
@@ -112,7 +112,7 @@ pub(in crate::compile) enum Micro {
     /// Sends the packet through a tunnel, with what these fields hold and with these ECN bits.
     Encap(PortRef, Vec<Field>, u8),
     /// Tracks a connection on the way.
-    Commit(CtAsked),
+    Commit(Box<CtAsked>),
     /// Forgets what tracking found.
     Untrack,
     /// Limits the rate.
@@ -144,7 +144,9 @@ impl Graph {
         &self.nodes[id.0].reads
     }
 
-    pub(super) fn add(&mut self, edges: Vec<Edge>, reads: Reads) -> NodeId {
+    pub(super) fn add(&mut self, mut edges: Vec<Edge>, reads: Reads) -> NodeId {
+        // Of a large table most ways may have been taken out.
+        edges.shrink_to_fit();
         let needs = Needs::default();
         let mut node =
             Node { edges, reads, needs, size: 0, callers: 0, apart: false, forgets: false };

@@ -21,6 +21,8 @@ mod explore;
 pub(super) mod fragment;
 pub(super) mod graph;
 mod group;
+mod lookup;
+mod masks;
 mod memo;
 mod name;
 pub(super) mod needs;

@@ -12,6 +12,7 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use super::act::exact;
 use super::explore::{Explorer, Then, Walk};
@@ -171,5 +172,5 @@ fn whole(mac: u64) -> Masked {
 }
 
 fn edge(takes: Match, end: End) -> Edge {
-    Edge { takes, tail: Tail { rules: [].into(), ops: Vec::new(), end } }
+    Edge { takes, tail: Tail { rules: [].into(), ops: Rc::default(), end } }
 }

@@ -33,7 +33,7 @@ pub(super) fn to_register<'a>(
 ) -> Then {
     let mut reads = super::reads::Reads::default();
     reads.part(source);
-    walk.ops.push(Micro::Read(reads));
+    walk.reads(reads);
     let value = walk.state.read(source).value(u128::MAX);
     match value.and_then(|value| u16::try_from(value).ok()).map(OfPort) {
         Some(port) => to_port(explorer, walk, port),

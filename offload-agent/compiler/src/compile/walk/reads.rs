@@ -1,10 +1,10 @@
 //! Which bits of a state something depends on: what makes two states one for what follows.
 
-use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 
 use rustc_hash::FxHasher;
 
+use super::masks::Masks;
 use super::state::{Slot, State, is_ct, is_translated, narrow};
 use super::value::Bits;
 use crate::openflow::{Field, Masked, Match, Subfield, low_bits};
@@ -12,8 +12,8 @@ use crate::openflow::{Field, Masked, Match, Subfield, low_bits};
 /// Bits of places of the state, and of what is known about the packet.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(in crate::compile) struct Reads {
-    slots: BTreeMap<Slot, u128>,
-    told: BTreeMap<Field, u128>,
+    slots: Masks<Slot>,
+    told: Masks<Field>,
 }
 
 /// What a state holds in those bits.
@@ -25,9 +25,7 @@ pub(in crate::compile) struct Excerpt {
 
 impl Reads {
     pub(super) fn slot(&mut self, slot: Slot, mask: u128) {
-        if mask != 0 {
-            *self.slots.entry(slot).or_default() |= mask;
-        }
+        self.slots.add(slot, mask);
     }
 
     pub(super) fn field(&mut self, field: Field, mask: u128) {
@@ -36,9 +34,7 @@ impl Reads {
 
     /// What is known of the packet's own bits.
     pub(super) fn told(&mut self, field: Field, mask: u128) {
-        if mask != 0 {
-            *self.told.entry(field).or_default() |= mask;
-        }
+        self.told.add(field, mask);
     }
 
     /// A test of a field: the place, and what is known of the bits of the packet it stands for.
@@ -57,47 +53,37 @@ impl Reads {
     }
 
     pub(super) fn merge(&mut self, other: &Reads) {
-        other.slots.iter().for_each(|(slot, mask)| self.slot(*slot, *mask));
-        other.told.iter().for_each(|(field, mask)| self.told(*field, *mask));
+        self.slots.merge(&other.slots);
+        self.told.merge(&other.told);
     }
 
     /// The same without some bits.
     pub(in crate::compile) fn without(&self, other: &Reads) -> Reads {
         let mut rest = self.clone();
-        for (slot, mask) in &other.slots {
-            rest.cut(*slot, *mask);
+        for (slot, mask) in other.slots.iter() {
+            rest.slots.cut(slot, mask);
         }
         rest
     }
 
     /// The places that something depends on, with the bits.
     pub(super) fn slots(&self) -> impl Iterator<Item = (Slot, u128)> {
-        self.slots.iter().map(|(slot, mask)| (*slot, *mask))
+        self.slots.iter()
     }
 
     /// Whether something depends on what is known of a field of the packet.
     pub(super) fn asks(&self, field: Field) -> bool {
-        self.told.contains_key(&field)
+        self.told.get(field) != 0
     }
 
     /// Whether a place has a bit that something depends on.
     pub(super) fn needs(&self, slot: Slot, mask: u128) -> bool {
-        self.slots.get(&slot).is_some_and(|needed| needed & mask != 0)
+        self.slots.get(slot) & mask != 0
     }
 
     /// Before a constant was written, nothing depended on what stood there.
     pub(super) fn before_load(&mut self, field: Field, mask: u128) {
-        self.cut(Slot::Field(field), mask);
-    }
-
-    fn cut(&mut self, slot: Slot, mask: u128) -> u128 {
-        let Some(needed) = self.slots.get_mut(&slot) else { return 0 };
-        let gone = *needed & mask;
-        *needed &= !mask;
-        if *needed == 0 {
-            self.slots.remove(&slot);
-        }
-        gone
+        self.slots.cut(Slot::Field(field), mask);
     }
 
     /// Before a copy, what depended on the copy depended on the original.
@@ -107,7 +93,7 @@ impl Reads {
     }
 
     pub(super) fn before_push(&mut self, from: Subfield, depth: u8) {
-        let needed = self.cut(Slot::Stack(depth), u128::MAX);
+        let needed = self.slots.cut(Slot::Stack(depth), u128::MAX);
         self.add(from, needed);
     }
 
@@ -118,8 +104,8 @@ impl Reads {
 
     /// Before one tag went to another place.
     pub(super) fn before_tag(&mut self, there: Slot, here: Slot) {
-        let needed = self.cut(there, u128::MAX);
-        self.cut(here, u128::MAX);
+        let needed = self.slots.cut(there, u128::MAX);
+        self.slots.cut(here, u128::MAX);
         self.slot(here, needed);
     }
 
@@ -127,7 +113,7 @@ impl Reads {
     fn take(&mut self, part: Subfield) -> u128 {
         let (mut taken, mut at) = (0, 0);
         for part in narrow(part) {
-            taken |= self.cut(Slot::Field(part.field), part.mask()) >> part.offset << at;
+            taken |= self.slots.cut(Slot::Field(part.field), part.mask()) >> part.offset << at;
             at += part.n_bits;
         }
         taken
@@ -144,26 +130,21 @@ impl Reads {
     /// Before the match, what it tells was not known.
     pub(super) fn before_match(&mut self, takes: &Match) {
         for field in takes.fields() {
-            if let Some(needed) = self.told.get_mut(&field.field) {
-                *needed &= !field.masked.mask;
-                if *needed == 0 {
-                    self.told.remove(&field.field);
-                }
-            }
+            self.told.cut(field.field, field.masked.mask);
         }
     }
 
     /// Before connection tracking, its fields and those it may change were others.
     pub(super) fn before_tracking(&mut self, translated: bool) {
         let changed = |field: Field| is_ct(field) || translated && is_translated(field);
-        self.slots.retain(|slot, _| !matches!(slot, Slot::Field(field) if changed(*field)));
-        self.told.retain(|field, _| !changed(*field));
+        self.slots.retain(|slot| !matches!(slot, Slot::Field(field) if changed(field)));
+        self.told.retain(|field| !changed(field));
     }
 
     /// Before the packet came to this bridge, the pipeline's fields were those of another.
     pub(super) fn before_crossing(&mut self, kept: impl Fn(Field) -> bool) {
-        self.slots.retain(|slot, _| match slot {
-            Slot::Field(field) => kept(*field),
+        self.slots.retain(|slot| match slot {
+            Slot::Field(field) => kept(field),
             Slot::Stack(_) => false,
             Slot::InnerTag => true,
         });
@@ -171,8 +152,7 @@ impl Reads {
 
     /// The same with whole fields of the packet: fewer different sets of bits are quicker to look through.
     pub(super) fn widened(&self) -> Reads {
-        let told = self.told.keys().map(|field| (*field, u128::MAX)).collect();
-        Reads { slots: self.slots.clone(), told }
+        Reads { slots: self.slots.clone(), told: self.told.widened() }
     }
 
     /// The places, with what a state holds there in these bits, what is known of the packet put in.
@@ -181,14 +161,14 @@ impl Reads {
         state: &State,
     ) -> impl Iterator<Item = (Slot, u128, Bits)> {
         let slots = self.slots.iter();
-        slots.map(|(slot, mask)| (*slot, *mask, state.settled(*slot).masked(*mask)))
+        slots.map(|(slot, mask)| (slot, mask, state.settled(slot).masked(mask)))
     }
 
     /// Tells what states hold in these bits apart, mostly.
     pub(super) fn fingerprint(&self, state: &State) -> u64 {
         let mut hasher = FxHasher::default();
-        for (slot, mask) in &self.slots {
-            state.peek(*slot, |bits| bits.hash_masked(*mask, &mut hasher));
+        for (slot, mask) in self.slots.iter() {
+            state.peek(slot, |bits| bits.hash_masked(mask, &mut hasher));
         }
         self.told.iter().for_each(|told| told_of(told, state).hash(&mut hasher));
         hasher.finish()
@@ -196,14 +176,14 @@ impl Reads {
 
     /// What a state holds in these bits.
     pub(in crate::compile) fn of(&self, state: &State) -> Excerpt {
-        let slots = self.slots.iter().map(|(slot, mask)| state.get(*slot).masked(*mask)).collect();
+        let slots = self.slots.iter().map(|(slot, mask)| state.get(slot).masked(mask)).collect();
         let told = self.told.iter().map(|told| told_of(told, state));
         Excerpt { slots, told: told.collect() }
     }
 }
 
 /// What is known of some bits of a field.
-fn told_of((field, mask): (&Field, &u128), state: &State) -> Masked {
-    let told = state.told.get(*field).unwrap_or(Masked { value: 0, mask: 0 });
+fn told_of((field, mask): (Field, u128), state: &State) -> Masked {
+    let told = state.told.get(field).unwrap_or(Masked { value: 0, mask: 0 });
     Masked::new(told.value, told.mask & mask)
 }

@@ -77,7 +77,7 @@ pub(super) fn edges<'a>(
         if let End::Node(node) = end {
             explorer.graph.set_apart(node);
         }
-        Edge { takes, tail: Tail { rules: Rc::default(), ops: Vec::new(), end } }
+        Edge { takes, tail: Tail { rules: Rc::default(), ops: Rc::default(), end } }
     });
     Some(edges.collect())
 }

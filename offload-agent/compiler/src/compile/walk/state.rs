@@ -1,8 +1,8 @@
 //! What is known of a packet on its way through the tables.
 
-use std::collections::BTreeMap;
+use std::rc::Rc;
 
-use super::value::{Bits, Test};
+use super::value::{Bits, Parts, Test};
 use crate::openflow::{Field, Masked, Match, OfPort, Subfield};
 
 /// A place that holds bits: a field, or a place on the pipeline's stack.
@@ -31,7 +31,7 @@ pub(in crate::compile) struct State {
     origin: Origin,
     /// OVS looks at one tag only, so behind it there is none.
     one_tag: bool,
-    slots: BTreeMap<Slot, Bits>,
+    slots: Slots,
     /// What the packet's own fields are known to hold.
     pub(in crate::compile) told: Match,
     /// Places in use on the stack.
@@ -40,10 +40,43 @@ pub(in crate::compile) struct State {
     pub(super) translated: bool,
 }
 
+/// What was written, in order. States are copied far more often than they change.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Slots(Rc<Vec<(Slot, Bits)>>);
+
+impl Slots {
+    fn position(&self, slot: Slot) -> Result<usize, usize> {
+        self.0.binary_search_by_key(&slot, |(known, _)| *known)
+    }
+
+    fn get(&self, slot: Slot) -> Option<&Bits> {
+        let at = self.position(slot).ok()?;
+        Some(&self.0[at].1)
+    }
+
+    fn get_mut(&mut self, slot: Slot) -> Option<&mut Bits> {
+        let at = self.position(slot).ok()?;
+        Some(&mut Rc::make_mut(&mut self.0)[at].1)
+    }
+
+    fn insert(&mut self, slot: Slot, bits: Bits) {
+        let place = self.position(slot);
+        let slots = Rc::make_mut(&mut self.0);
+        match place {
+            Ok(at) => slots[at].1 = bits,
+            Err(at) => slots.insert(at, (slot, bits)),
+        }
+    }
+
+    fn retain(&mut self, mut kept: impl FnMut(Slot, &mut Bits) -> bool) {
+        Rc::make_mut(&mut self.0).retain_mut(|(slot, bits)| kept(*slot, bits));
+    }
+}
+
 impl State {
     /// A packet that comes in by a port.
     pub(in crate::compile) fn new(origin: Origin, in_port: OfPort, one_tag: bool) -> State {
-        let slots = BTreeMap::new();
+        let slots = Slots::default();
         let (told, stack, translated) = (Match::any(), 0, false);
         let mut state = State { origin, one_tag, slots, told, stack, translated };
         state.set(Slot::Field(Field::InPort), Bits::constant(in_port.0.into()));
@@ -51,12 +84,12 @@ impl State {
     }
 
     pub(in crate::compile) fn get(&self, slot: Slot) -> Bits {
-        self.slots.get(&slot).cloned().unwrap_or_else(|| self.initial(slot))
+        self.slots.get(slot).cloned().unwrap_or_else(|| self.initial(slot))
     }
 
     /// Looks at what a place holds.
     pub(super) fn peek<T>(&self, slot: Slot, look: impl FnOnce(&Bits) -> T) -> T {
-        match self.slots.get(&slot) {
+        match self.slots.get(slot) {
             Some(bits) => look(bits),
             None => look(&self.initial(slot)),
         }
@@ -72,7 +105,7 @@ impl State {
 
     /// Whether something was written into a field, or came with the packet from a tunnel.
     pub(in crate::compile) fn has_option(&self, field: Field) -> bool {
-        self.origin == Origin::Tunnel || self.slots.contains_key(&Slot::Field(field))
+        self.origin == Origin::Tunnel || self.slots.get(Slot::Field(field)).is_some()
     }
 
     fn initial(&self, slot: Slot) -> Bits {
@@ -88,7 +121,7 @@ impl State {
     /// Writes a constant into some bits of a field.
     pub(super) fn load(&mut self, field: Field, masked: Masked) {
         let slot = Slot::Field(field);
-        match self.slots.get_mut(&slot) {
+        match self.slots.get_mut(slot) {
             Some(bits) => bits.load(masked),
             None => {
                 let mut bits = self.initial(slot);
@@ -122,7 +155,7 @@ impl State {
 
     /// One field of a match.
     pub(super) fn test(&self, field: Field, asked: Masked) -> Test {
-        let Some(bits) = self.slots.get(&Slot::Field(field)) else {
+        let Some(bits) = self.slots.get(Slot::Field(field)) else {
             return self.on_packet(self.initial(Slot::Field(field)).test(asked));
         };
         self.on_packet(bits.test(asked))
@@ -130,7 +163,7 @@ impl State {
 
     fn on_packet(&self, test: Test) -> Test {
         let Test::If(parts) = test else { return test };
-        let mut open = Vec::new();
+        let mut open = Parts::new();
         for (field, asked) in parts {
             let Some(told) = self.told.get(field) else {
                 open.push((field, asked));
@@ -167,13 +200,10 @@ impl State {
     /// The packet comes back from connection tracking.
     pub(in crate::compile) fn tracked(&mut self, zone: &Bits, ct_state: u128, translated: bool) {
         let changed = |field| is_ct(field) || translated && is_translated(field);
-        self.slots.values_mut().for_each(|bits| bits.forget(changed));
-        let own: Vec<Slot> = self.slots.keys().copied().collect();
-        for slot in own {
-            if matches!(slot, Slot::Field(field) if changed(field)) {
-                self.slots.remove(&slot);
-            }
-        }
+        self.slots.retain(|slot, bits| {
+            bits.forget(changed);
+            !matches!(slot, Slot::Field(field) if changed(field))
+        });
         for field in [Field::CtMark, Field::CtLabel] {
             self.set(Slot::Field(field), Bits::link(field));
         }
@@ -192,7 +222,7 @@ impl State {
     /// The packet goes on in another bridge: what it carries stays, what the pipeline knew goes.
     pub(super) fn crosses(&mut self, in_port: OfPort) {
         self.slots.retain(|slot, _| match slot {
-            Slot::Field(field) => !belongs_to_the_pipeline(*field),
+            Slot::Field(field) => !belongs_to_the_pipeline(field),
             Slot::Stack(_) => false,
             Slot::InnerTag => true,
         });
@@ -273,6 +303,8 @@ pub(in crate::compile) fn is_translated(field: Field) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use smallvec::smallvec;
+
     use super::*;
 
     #[test]
@@ -294,9 +326,9 @@ mod tests {
         let test =
             |state: &State, ethertype| state.test(Field::EthType, Masked::new(ethertype, 0xffff));
         let ip = Masked::new(0x800, 0xffff);
-        assert_eq!(test(&state, 0x800), Test::If(vec![(Field::EthType, ip)]));
+        assert_eq!(test(&state, 0x800), Test::If(smallvec![(Field::EthType, ip)]));
         state.learn(&Match::any().with(Field::EthType, 0x800));
-        assert_eq!(test(&state, 0x800), Test::If(vec![]));
+        assert_eq!(test(&state, 0x800), Test::If(smallvec![]));
         assert_eq!(test(&state, 0x806), Test::Never);
     }
 }

@@ -8,9 +8,12 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
 
+use super::alike::same_bits;
 use super::graph::{Edge, End, Tail};
 use super::table::Candidate;
 use crate::compile::ir::{both, overlaps};
@@ -35,7 +38,7 @@ pub(super) fn between(rules: &[&Candidate<'_>], pairs: &Pairs) -> Vec<Edge> {
         }
         let Some(takes) = both(&a.rest, &b.rest) else { continue };
         let end =
-            |reason| Tail { rules: [a.id, b.id].into(), ops: Vec::new(), end: End::Ovs(reason) };
+            |reason| Tail { rules: [a.id, b.id].into(), ops: Rc::default(), end: End::Ovs(reason) };
         guards.push(Edge { takes, tail: end(Reason::SamePriority(b.id)) });
     }
     guards
@@ -57,18 +60,20 @@ pub(super) fn pairs(rules: &[&Candidate<'_>]) -> Pairs {
 /// The fields and masks of a match.
 type Shape = Vec<(Field, u128)>;
 
+/// What a match asks of the bits of a shape.
+type Values = SmallVec<[u128; 2]>;
+
 /// Rules of one shape overlap when their values are equal; rules of two shapes when the bits they share are.
 fn indexed(rules: &[&Candidate<'_>]) -> Pairs {
-    let mut shapes: BTreeMap<Shape, Vec<usize>> = BTreeMap::new();
-    for (at, rule) in rules.iter().enumerate() {
-        shapes.entry(shape(&rule.rest)).or_default().push(at);
-    }
-    let shapes: Vec<(Shape, Vec<usize>)> = shapes.into_iter().collect();
+    let shapes = by_shape(rules);
     let mut pairs = BTreeSet::new();
     for (number, (shape, members)) in shapes.iter().enumerate() {
         for (other, others) in &shapes[number..] {
+            if shape == other && is_of_one_shape(members, rules) {
+                continue;
+            }
             let common = common(shape, other);
-            let mut by_value: FxHashMap<Vec<u128>, Vec<usize>> = FxHashMap::default();
+            let mut by_value: FxHashMap<Values, SmallVec<[usize; 1]>> = FxHashMap::default();
             for at in members {
                 by_value.entry(values(&rules[*at].rest, &common)).or_default().push(*at);
             }
@@ -82,6 +87,35 @@ fn indexed(rules: &[&Candidate<'_>]) -> Pairs {
     pairs
 }
 
+/// Whether rules asked for the same bits before anything was known of the packet, and still do: no two of them take one packet.
+fn is_of_one_shape(members: &[usize], rules: &[&Candidate<'_>]) -> bool {
+    let first = members.first().and_then(|at| rules[*at].shape);
+    first.is_some() && members.iter().all(|at| rules[*at].shape == first)
+}
+
+/// The places of the rules of each shape.
+fn by_shape(rules: &[&Candidate<'_>]) -> Vec<(Shape, Vec<usize>)> {
+    let mut places: BTreeMap<Shape, usize> = BTreeMap::new();
+    let mut shapes: Vec<(Shape, Vec<usize>)> = Vec::new();
+    let mut last: Option<(&Match, usize)> = None;
+    for (at, rule) in rules.iter().enumerate() {
+        let as_before = last.filter(|(takes, _)| same_bits(takes.fields(), rule.rest.fields()));
+        let place = as_before.map_or_else(
+            || {
+                let shape = shape(&rule.rest);
+                *places.entry(shape).or_insert_with_key(|shape| {
+                    shapes.push((shape.clone(), Vec::new()));
+                    shapes.len() - 1
+                })
+            },
+            |(_, place)| place,
+        );
+        shapes[place].1.push(at);
+        last = Some((&rule.rest, place));
+    }
+    shapes
+}
+
 fn shape(takes: &Match) -> Shape {
     takes.fields().iter().map(|field| (field.field, field.masked.mask)).collect()
 }
@@ -92,7 +126,7 @@ fn common(a: &Shape, b: &Shape) -> Shape {
     shared.filter(|(_, mask)| *mask != 0).collect()
 }
 
-fn values(takes: &Match, shape: &Shape) -> Vec<u128> {
+fn values(takes: &Match, shape: &Shape) -> Values {
     let value = |(field, mask): &(Field, u128)| takes.get(*field).map_or(0, |m| m.value & mask);
     shape.iter().map(value).collect()
 }

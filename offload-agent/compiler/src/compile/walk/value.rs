@@ -51,15 +51,25 @@ pub(in crate::compile) struct Bits {
 /// Most fields are those of the packet as it came, which is one link.
 type Links = SmallVec<[Link; 1]>;
 
+/// Bits of fields, with what they must hold; mostly one.
+pub(super) type Parts = SmallVec<[(Field, Masked); 1]>;
+
 /// What a match on some bits comes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Test {
     /// It never holds.
     Never,
     /// It holds if all of these hold; always, if there are none.
-    If(Vec<(Field, Masked)>),
+    If(Parts),
     /// Nobody can tell.
     Unknown,
+}
+
+impl Test {
+    /// It holds without a question.
+    pub(super) fn always() -> Test {
+        Test::If(Parts::new())
+    }
 }
 
 impl Bits {
@@ -194,7 +204,7 @@ impl Bits {
             return Test::Never;
         }
         let mut open = asked.mask & !self.known.mask;
-        let mut parts = Vec::new();
+        let mut parts = Parts::new();
         for link in &self.links {
             let window = link.mask() & open;
             if window == 0 {
@@ -247,7 +257,7 @@ mod tests {
         let asked = Masked::new(0x1234 << 8, 0xffff << 8);
         assert_eq!(
             register.test(asked),
-            Test::If(vec![(Field::TunId, Masked::new(0x1234, 0xffff))])
+            Test::If(smallvec![(Field::TunId, Masked::new(0x1234, 0xffff))])
         );
         assert_eq!(register.test(Masked::new(1, 0xff)), Test::Never);
     }
@@ -258,7 +268,7 @@ mod tests {
         register.load(Masked::new(0x0a00_0000, 0xff00_0000));
         assert_eq!(
             register.test(Masked::new(0x0a00_0001, 0xffff_ffff)),
-            Test::If(vec![(Field::IpDst, Masked::new(1, 0x00ff_ffff))])
+            Test::If(smallvec![(Field::IpDst, Masked::new(1, 0x00ff_ffff))])
         );
     }
 
@@ -267,6 +277,6 @@ mod tests {
         let mut bits = Bits::link(Field::IpSrc);
         bits.forget(|field| field == Field::IpSrc);
         assert_eq!(bits.test(Masked::new(1, 1)), Test::Unknown);
-        assert_eq!(bits.test(Masked::new(0, 0)), Test::If(vec![]));
+        assert_eq!(bits.test(Masked::new(0, 0)), Test::If(smallvec![]));
     }
 }
