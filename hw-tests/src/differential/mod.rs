@@ -35,6 +35,8 @@ const MOST_CRASHES: u64 = 100;
 const OVERLAY_EVERY: u64 = 5;
 /// Of the others, those whose seed leaves this rest copy ports.
 const COPIES: (u64, u64) = (16, 9);
+/// And those whose seed leaves one of these rests have ports that come together.
+const SHARED: (u64, [u64; 3]) = (16, [2, 7, 12]);
 
 /// What to run.
 #[derive(Clone, Debug)]
@@ -73,6 +75,9 @@ pub fn run(options: &Options) -> anyhow::Result<bool> {
         let ruleset = match seed {
             seed if seed.is_multiple_of(OVERLAY_EVERY) => generate::overlay::ruleset(&mut chance)?,
             seed if seed % COPIES.0 == COPIES.1 => generate::mixed::with_copied_ports(&mut chance)?,
+            seed if SHARED.1.contains(&(seed % SHARED.0)) => {
+                generate::shared::ruleset(&mut chance)?
+            }
             _ => generate::mixed::ruleset(&mut chance)?,
         };
         let scenario = Scenario { name: format!("seed {seed}"), ports: ports.clone(), ruleset };

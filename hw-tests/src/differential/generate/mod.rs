@@ -4,6 +4,7 @@ pub(crate) mod mixed;
 pub(crate) mod overlay;
 pub(crate) mod packets;
 pub(crate) mod real;
+pub(crate) mod shared;
 
 use flow_compiler::openflow::Ruleset;
 use flow_compiler::ports::PortMap;
