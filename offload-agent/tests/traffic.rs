@@ -114,6 +114,18 @@ fn pods_behind_ovn_with_policies() {
 }
 
 #[test]
+fn no_rule_that_packets_go_by_is_said_to_match_none() {
+    for (node_name, profile) in [("acl-conjunction", "nicsim"), ("overlay-small", "software")] {
+        let mut arguments = files(node_name, &["br-int"], profile);
+        arguments.extend(["--output".to_owned(), "summary".to_owned()]);
+        let text = String::from_utf8(compile(&arguments).stdout).unwrap();
+        // Where filters that lead to it are given up, or the walk ends before it, its packets are OVS's.
+        assert!(text.contains("left_before") || node_name != "acl-conjunction", "{text}");
+        assert!(!text.contains("never_matches"), "{node_name} on {profile}: {text}");
+    }
+}
+
+#[test]
 fn pods_on_the_underlay() {
     check("underlay-vlan", &["br-int", "br-provider"]);
 }

@@ -101,6 +101,8 @@ pub enum Reason {
     TooDeep,
     /// The tables ask more of the packets of all ports than this.
     TooLarge(usize),
+    /// What leads to the rule stays in OVS.
+    LeftBefore,
     /// Its port would need more filters than this.
     TooMany(usize),
     /// No rule of a table takes the packet; what happens then depends on the controller.
@@ -198,6 +200,7 @@ impl Reason {
             Reason::CannotWrite(_) => "cannot_write",
             Reason::TooDeep => "too_deep",
             Reason::TooLarge(_) => "too_large",
+            Reason::LeftBefore => "left_before",
             Reason::TooMany(_) => "too_many",
             Reason::Missed(_) => "missed",
             Reason::Conjunction => "conjunction",
@@ -314,6 +317,7 @@ impl fmt::Display for Reason {
             Reason::Copy(field) => write!(f, "it copies something unknown into {field}"),
             Reason::CannotWrite(field) => write!(f, "TC cannot write {field}"),
             Reason::TooDeep => f.write_str("the way through the tables is too long"),
+            Reason::LeftBefore => f.write_str("what leads to it stays in OVS"),
             Reason::TooLarge(most) => write!(f, "the tables come to more than {most} questions for all ports, and this one is beyond"),
             Reason::TooMany(most) => write!(f, "its port would need more than {most} filters"),
             Reason::Missed(table) => write!(f, "no rule of table {table} takes the packet, and then the controller decides"),

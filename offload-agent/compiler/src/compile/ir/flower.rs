@@ -29,6 +29,8 @@ pub struct FlowerProgram {
     pub idle: BTreeMap<Ingress, Reason>,
     /// Rules, or a rule's part on one port, that need no more work.
     pub settled: Vec<Settled>,
+    /// The rules that packets may go by on some way that was walked.
+    pub walked: BTreeSet<RuleId>,
     /// Packets of the ports' first chains that stay in OVS without a filter.
     pub unguarded: BTreeSet<Unguarded>,
     /// Why OVS has what no rule takes.

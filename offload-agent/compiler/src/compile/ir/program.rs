@@ -1,6 +1,6 @@
 //! A ruleset as OpenFlow sees it from each input port: chains of entries, the first that matches wins.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::rc::Rc;
 
@@ -20,6 +20,8 @@ pub struct Program {
     pub idle: BTreeMap<Ingress, Reason>,
     /// Rules, or a rule's part on one port, that need no more work.
     pub settled: Vec<Settled>,
+    /// The rules that packets may go by on some way that was walked.
+    pub walked: BTreeSet<RuleId>,
 }
 
 /// A port that packets come in by.

@@ -74,7 +74,10 @@ impl Facts {
         let Facts { of_rules, names } = self;
         let rules = input.rules.iter().zip(of_rules).zip(cookies);
         let verdicts = rules.map(|(((id, bridge, rule), facts), cookie)| {
-            let known = Known::of(facts, &names);
+            let mut known = Known::of(facts, &names);
+            if known.is_left_before() && program.walked.contains(&id) {
+                known.kept.insert(Reason::LeftBefore, BTreeSet::new());
+            }
             known.verdict(id, bridge, rule, input, *cookie)
         });
         verdicts.collect()
@@ -169,6 +172,11 @@ impl Known {
             acts_on: named(&rule.acts_on),
             kept,
         }
+    }
+
+    /// Whether nothing is left of the ways that lead there, and nothing was said of it.
+    fn is_left_before(&self) -> bool {
+        self.acts_on.is_empty() && self.kept.is_empty()
     }
 
     fn verdict(

@@ -249,6 +249,7 @@ fn settle(
             }
         }
     }
+    program.walked.clone_from(&seen);
     for (ingress, reason, rules) in unseen {
         for rule in rules {
             let (ingress, reason) = (Some(ingress.clone()), reason.clone());

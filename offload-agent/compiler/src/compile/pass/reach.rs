@@ -37,11 +37,13 @@ pub(super) fn the_rest(
             let reason = match (leads, table.over(rule)) {
                 (false, _) => Reason::UnreachableTable(rule.table),
                 (true, Some(higher)) => Reason::Hidden(higher),
-                (true, None) if input.tracks() => {
+                (true, None) => {
                     let behind = unwalked.get(&(bridge, rule.table));
-                    behind.filter(|_| is_tracked(rule)).cloned().unwrap_or(Reason::NotTracked)
+                    let behind = behind.filter(|_| !input.tracks() || is_tracked(rule));
+                    let usual =
+                        if input.tracks() { Reason::NotTracked } else { Reason::NeverMatches };
+                    behind.cloned().unwrap_or(usual)
                 }
-                (true, None) => Reason::NeverMatches,
             };
             settled.push(Settled { rule: id, ingress: None, reason });
         }

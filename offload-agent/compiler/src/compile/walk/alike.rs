@@ -10,6 +10,7 @@
 //! any      -> resubmit(,14)
 //! ```
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::doom::changes;
@@ -92,23 +93,26 @@ fn is_untold(takes: &Match, reads: &Reads) -> bool {
 }
 
 impl<'a> Explorer<'a> {
-    /// Takes out the ways that lead where all packets go that no way takes, and returns their rules, which are those of the last way, too.
-    /// What they depend on is added: of another packet they may lead elsewhere.
+    /// Takes out the ways that lead where all packets go that no way takes, and returns their first rules. All their rules are those of the
+    /// last way, too. What they depend on is added: of another packet they may lead elsewhere.
     pub(super) fn simplify(&self, edges: &mut Vec<Edge>, reads: &mut Reads) -> Vec<RuleId> {
         let gone = redundant(edges);
         let dropped = || edges.iter().zip(&gone).filter(|(_, gone)| **gone).map(|(edge, _)| edge);
         self.read_by(dropped(), reads);
-        let rules: Vec<RuleId> =
-            dropped().filter_map(|way| way.tail.rules.first().copied()).collect();
         if !gone.contains(&true) {
-            return rules;
+            return Vec::new();
         }
+        let first: Vec<RuleId> =
+            dropped().filter_map(|way| way.tail.rules.first().copied()).collect();
+        let behind: BTreeSet<RuleId> =
+            dropped().flat_map(|way| way.tail.rules.iter().skip(1).copied()).collect();
         let mut gone = gone.into_iter();
         edges.retain(|_| gone.next() != Some(true));
         if let Some(last) = edges.last_mut() {
-            last.tail.rules = rules.iter().chain(&*last.tail.rules).copied().collect();
+            let before = first.iter().chain(&behind);
+            last.tail.rules = before.chain(&*last.tail.rules).copied().collect();
         }
-        rules
+        first
     }
 
     /// What the ways that were taken out depend on. Most are the same as the one before.

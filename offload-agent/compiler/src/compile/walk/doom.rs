@@ -24,7 +24,7 @@ pub(super) struct Doom {
     pub(super) rules: Rc<[RuleId]>,
 }
 
-/// Tables behind a translation that nobody walked through to the end: those that this one leads to.
+/// Tables that nobody walked through to the end: this one and those that it leads to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::compile) struct Unwalked {
     pub(in crate::compile) bridge: u16,

@@ -69,6 +69,8 @@ pub(super) struct Walk<'a> {
     frames: Vec<Frame<'a>>,
     tables: u16,
     depth: u16,
+    /// Only the first rules are looked at.
+    shallow: bool,
     /// A copy of the packet has left.
     pub(super) sent: bool,
     /// A connection has been committed, which OVS would do once more.
@@ -123,6 +125,7 @@ impl<'a> Walk<'a> {
             frames,
             tables: 0,
             depth: 0,
+            shallow: false,
             sent: false,
             committed: false,
             exposed: false,
@@ -257,7 +260,7 @@ impl<'a> Explorer<'a> {
     pub(in crate::compile) fn enter_shallow(&mut self, bridge: u16, state: State) -> Tail {
         let mut walk = Walk::new(bridge, state);
         if self.input.tracks() {
-            walk.depth = MAX_DEPTH;
+            (walk.depth, walk.shallow) = (MAX_DEPTH, true);
         }
         self.start(walk, Lookup::plain(TableId(0)))
     }
@@ -310,11 +313,12 @@ impl<'a> Explorer<'a> {
             return Then::End(end);
         }
         walk.tables += 1;
-        if walk.tables > MAX_TABLES || walk.depth > MAX_DEPTH {
-            return Then::End(End::Ovs(Reason::TooDeep));
-        }
-        if self.graph.len() > MAX_NODES {
-            return Then::End(End::Ovs(Reason::TooLarge(MAX_NODES)));
+        if let Some(reason) = self.is_enough(walk) {
+            if !walk.shallow {
+                let (bridge, table) = (walk.bridge, at.table);
+                self.unwalked.insert(Unwalked { bridge, table, reason: reason.clone() });
+            }
+            return Then::End(End::Ovs(reason));
         }
         let Some(table) = self.tables.get(&(walk.bridge, at.table)).cloned() else {
             return missed(walk, &at);
@@ -345,6 +349,14 @@ impl<'a> Explorer<'a> {
             }
             _ => Then::End(self.ask(walk, at, place, reads, found)),
         }
+    }
+
+    /// Why a walk goes no further.
+    fn is_enough(&self, walk: &Walk<'a>) -> Option<Reason> {
+        if walk.tables > MAX_TABLES || walk.depth > MAX_DEPTH {
+            return Some(Reason::TooDeep);
+        }
+        (self.graph.len() > MAX_NODES).then_some(Reason::TooLarge(MAX_NODES))
     }
 
     /// The node for the same question about a packet of which the same is known, as far as that counts.

@@ -58,9 +58,9 @@ pub(in crate::compile) fn run(program: Program, input: &Input<'_>) -> FlowerProg
         Some((ingress.clone(), first.rest.clone()?))
     });
     let rest = rest.collect();
-    let Program { idle, settled, .. } = program;
+    let Program { idle, settled, walked, .. } = program;
     let (prios, unguarded) = (BTreeMap::new(), BTreeSet::new());
-    FlowerProgram { chains, ports, prios, idle, settled, unguarded, rest }
+    FlowerProgram { chains, ports, prios, idle, settled, walked, unguarded, rest }
 }
 
 fn protocols(ingress: &Ingress, input: &Input<'_>) -> LinkProtocols {
