@@ -202,6 +202,27 @@ fn a_packet_that_is_tracked_very_often() {
 }
 
 /// Conjunctions of so many rules that they are not written out, beside and over others.
+/// What a packet was taken for by one look into the table says nothing of the next look, which all its ways have in common.
+#[test]
+fn a_conjunction_that_is_looked_for_twice() {
+    let (ports, packets) = (ports(), few_packets());
+    for other in ["10.0.0.0", "10.0.0.2/31", "192.168.0.1"] {
+        let rules = [
+            "priority=2 actions=resubmit(,1),goto_table:1".to_owned(),
+            "table=1,priority=4,tcp,tp_dst=443 actions=output:1".to_owned(),
+            "table=1,priority=3,conj_id=7,ip actions=output:3".to_owned(),
+            "table=1,priority=3,ip,nw_src=10.0.0.1 actions=conjunction(7,1/2)".to_owned(),
+            format!("table=1,priority=3,ip,nw_src={other} actions=conjunction(7,1/2)"),
+            "table=1,priority=3,ip,nw_dst=10.0.0.0/30 actions=conjunction(7,2/2)".to_owned(),
+            "table=1,priority=0 actions=set_field:02:00:00:00:00:0c->eth_dst,output:2".to_owned(),
+        ];
+        for name in Capabilities::PROFILES {
+            let card = Capabilities { llc: true, ..Capabilities::profile(name).unwrap() };
+            check(&ruleset(rules.iter().map(|text| rule(text))), &ports, &card, &packets);
+        }
+    }
+}
+
 #[test]
 fn large_conjunctions() {
     let ends: Vec<u16> = (1..=14).collect();

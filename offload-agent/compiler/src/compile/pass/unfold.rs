@@ -266,7 +266,7 @@ impl<'a> Device<'_, 'a> {
             return self.entry(way, Does::Ovs(Reason::TooMany(self.all.most)));
         }
         for edge in &node.edges {
-            self.edge(way.clone(), edge, !node.forgets);
+            self.edge(way.clone(), edge, !node.forgets && !self.all.graph.forgets(edge));
         }
     }
 

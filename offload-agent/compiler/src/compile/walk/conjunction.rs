@@ -52,7 +52,8 @@ pub(super) fn edges<'a>(
             explorer.candidates(walk, &lookup).first().map(|one| one.rule.actions.as_slice());
         let Some(does) = does else { continue };
         let products = products(&clauses);
-        let tail = tail(explorer, walk, lookup, &clauses, products.as_ref().map(Vec::len));
+        let end = end(explorer, walk, lookup, &clauses, products.is_none());
+        let tail = Tail { rules: clauses.rules.clone(), ops: Rc::default(), end };
         for takes in products.unwrap_or_else(|| widest(&clauses)) {
             edges.splice(0..0, rivals(&takes, does, &before, &clauses.rules));
             before.push((takes.clone(), does));
@@ -123,28 +124,22 @@ pub(super) fn collect(
     by_id
 }
 
-/// What happens to the packets of a conjunction that comes to so many ways.
-fn tail<'a>(
+fn end<'a>(
     explorer: &mut Explorer<'a>,
     walk: &Walk<'a>,
     lookup: Lookup,
     clauses: &Clauses,
-    ways: Option<usize>,
-) -> Tail {
-    let ends = |end| Tail { rules: clauses.rules.clone(), ops: Rc::default(), end };
-    let ways = match (&clauses.unknown, ways) {
-        (Some(reason), _) => return ends(End::Ovs(reason.clone())),
-        (None, None) => return ends(End::Ovs(Reason::Conjunction)),
-        (None, Some(ways)) => ways,
-    };
-    let mut walk = walk.fork();
-    clauses.dimensions.values().flatten().for_each(|takes| walk.told(takes));
-    let tail = explorer.start(walk, lookup);
-    if ways > 1 && matches!(tail.end, End::Ct(_)) {
-        return ends(End::Node(explorer.join(tail)));
+    too_many: bool,
+) -> End {
+    match &clauses.unknown {
+        Some(reason) => End::Ovs(reason.clone()),
+        None if too_many => End::Ovs(Reason::Conjunction),
+        None => {
+            let mut walk = walk.fork();
+            clauses.dimensions.values().flatten().for_each(|takes| walk.told(takes));
+            End::Node(explorer.join(&walk, lookup))
+        }
     }
-    let rules = clauses.rules.iter().chain(&*tail.rules).copied().collect();
-    Tail { rules, ..tail }
 }
 
 /// Every way to satisfy all clauses; `None` if there are too many.

@@ -27,7 +27,7 @@ const MAX_TABLES: u16 = 500;
 /// So many questions may depend on each other.
 const MAX_DEPTH: u16 = 96;
 /// So many questions are worth asking for all ports together; what is behind them stays in OVS.
-const MAX_NODES: usize = 30_000;
+const MAX_NODES: usize = 40_000;
 
 /// Walks packets through the tables, and remembers where it has been.
 pub(in crate::compile) struct Explorer<'a> {
@@ -495,9 +495,12 @@ impl<'a> Explorer<'a> {
         Edge { takes, tail }
     }
 
-    /// A node that only leads on, for many edges with one outcome that is much to say.
-    pub(super) fn join(&mut self, tail: Tail) -> NodeId {
-        self.graph.add(vec![Edge { takes: Match::any(), tail }], Reads::default())
+    /// A node that only leads on, for many edges with one outcome. Behind it nothing is known of which of them it was.
+    pub(super) fn join(&mut self, walk: &Walk<'a>, at: Lookup) -> NodeId {
+        let tail = self.start(walk.fork(), at);
+        let node = self.graph.add(vec![Edge { takes: Match::any(), tail }], Reads::default());
+        self.graph.set_joins(node);
+        node
     }
 
     pub(super) fn candidates(&self, walk: &Walk<'a>, at: &Lookup) -> Vec<Candidate<'a>> {

@@ -42,6 +42,8 @@ pub(in crate::compile) struct Node {
     pub(in crate::compile) apart: bool,
     /// What was answered is taken as not known behind it, so that different answers go on as one.
     pub(in crate::compile) forgets: bool,
+    /// It only leads on, and which way led here is taken as not known.
+    pub(in crate::compile) joins: bool,
 }
 
 /// One way on.
@@ -148,8 +150,8 @@ impl Graph {
         // Of a large table most ways may have been taken out.
         edges.shrink_to_fit();
         let needs = Needs::default();
-        let mut node =
-            Node { edges, reads, needs, size: 0, callers: 0, apart: false, forgets: false };
+        let (size, callers, apart, forgets, joins) = (0, 0, false, false, false);
+        let mut node = Node { edges, reads, needs, size, callers, apart, forgets, joins };
         for edge in &node.edges {
             node.reads.merge(&self.reads_in_front(edge));
             node.needs.merge(&self.needs(&edge.tail));
@@ -172,6 +174,18 @@ impl Graph {
         if let Some(node) = self.nodes.get_mut(id.0) {
             node.forgets = true;
         }
+    }
+
+    /// Has the answers that lead to a node forgotten there.
+    pub(super) fn set_joins(&mut self, id: NodeId) {
+        if let Some(node) = self.nodes.get_mut(id.0) {
+            node.joins = true;
+        }
+    }
+
+    /// Whether what an edge takes is taken as not known behind it.
+    pub(in crate::compile) fn forgets(&self, edge: &Edge) -> bool {
+        matches!(edge.tail.end, End::Node(id) if self.node(id).is_some_and(|node| node.joins))
     }
 
     /// Has a node written out once, for all who lead there.

@@ -81,7 +81,7 @@ fn tag_of(vlan: u16, port: &Port) -> Option<Masked> {
     }
 }
 
-/// The first question: is the source where it was last seen?
+/// The first question: which VLAN is it in?
 fn sources<'a>(
     explorer: &mut Explorer<'a>,
     walk: &Walk<'a>,
@@ -89,27 +89,41 @@ fn sources<'a>(
     number: OfPort,
     port: &Port,
 ) -> NodeId {
-    let mut destinations_of: BTreeMap<u16, NodeId> = BTreeMap::new();
-    let (mut edges, mut reads) = (Vec::new(), Reads::default());
+    let mut sources: BTreeMap<u16, Vec<u64>> = BTreeMap::new();
     for (key, _) in ports.fdb.entries.iter().filter(|(_, entry)| entry.port == number) {
-        let Some(tag) = tag_of(key.vlan, port) else { continue };
-        let asked = [(Field::VlanTci, tag), (Field::EthSrc, whole(key.mac))];
-        let Some(takes) = ask(walk, &asked, &mut reads) else { continue };
-        let next = match destinations_of.get(&key.vlan) {
-            Some(node) => *node,
-            None => {
-                let node = destinations(explorer, walk, ports, number, key.vlan);
-                destinations_of.insert(key.vlan, node);
-                node
-            }
-        };
-        edges.push(edge(takes, End::Node(next)));
+        sources.entry(key.vlan).or_default().push(key.mac);
+    }
+    let (mut edges, mut reads) = (Vec::new(), Reads::default());
+    for (vlan, sources) in sources {
+        let Some(tag) = tag_of(vlan, port) else { continue };
+        let Some(takes) = ask(walk, &[(Field::VlanTci, tag)], &mut reads) else { continue };
+        let mut walk = walk.fork();
+        walk.state.learn(&takes);
+        let next = destinations(explorer, &walk, ports, number, vlan);
+        let node = sources_in(explorer, &walk, &sources, next);
+        edges.push(edge(takes, End::Node(node)));
     }
     edges.push(edge(Match::any(), End::Ovs(Reason::Learning)));
     explorer.graph.add(edges, reads)
 }
 
-/// The second question: where is the destination?
+/// The second question: is the source where it was last seen? All sources go on as one.
+fn sources_in<'a>(
+    explorer: &mut Explorer<'a>,
+    walk: &Walk<'a>,
+    sources: &[u64],
+    next: NodeId,
+) -> NodeId {
+    explorer.graph.set_joins(next);
+    let mut reads = Reads::default();
+    let takes =
+        sources.iter().filter_map(|mac| ask(walk, &[(Field::EthSrc, whole(*mac))], &mut reads));
+    let mut edges: Vec<Edge> = takes.map(|takes| edge(takes, End::Node(next))).collect();
+    edges.push(edge(Match::any(), End::Ovs(Reason::Learning)));
+    explorer.graph.add(edges, reads)
+}
+
+/// The third question: where is the destination?
 fn destinations<'a>(
     explorer: &mut Explorer<'a>,
     walk: &Walk<'a>,
