@@ -114,6 +114,14 @@ fn pods_behind_ovn_with_policies() {
 }
 
 #[test]
+fn a_packet_that_no_rule_says_a_reason_for_has_one() {
+    let table = ask("overlay-small", &["br-int"], "ice");
+    let rows = table.lines().filter_map(|line| line.split_once("  ovs  "));
+    let reasons: Vec<&str> = rows.map(|(_, reason)| reason.trim()).collect();
+    assert!(reasons.len() > 8 && reasons.iter().all(|reason| !reason.is_empty()), "{table}");
+}
+
+#[test]
 fn no_rule_that_packets_go_by_is_said_to_match_none() {
     for (node_name, profile) in [("acl-conjunction", "nicsim"), ("overlay-small", "software")] {
         let mut arguments = files(node_name, &["br-int"], profile);

@@ -101,7 +101,7 @@ pub enum Reason {
     TooDeep,
     /// The tables ask more of the packets of all ports than this.
     TooLarge(usize),
-    /// What leads to the rule stays in OVS.
+    /// Nothing is left of the ways that lead to the rule: what is in front of it, or all that would be behind, stays in OVS.
     LeftBefore,
     /// Its port would need more filters than this.
     TooMany(usize),
@@ -317,7 +317,7 @@ impl fmt::Display for Reason {
             Reason::Copy(field) => write!(f, "it copies something unknown into {field}"),
             Reason::CannotWrite(field) => write!(f, "TC cannot write {field}"),
             Reason::TooDeep => f.write_str("the way through the tables is too long"),
-            Reason::LeftBefore => f.write_str("what leads to it stays in OVS"),
+            Reason::LeftBefore => f.write_str("no filter is left on the ways that lead to it"),
             Reason::TooLarge(most) => write!(f, "the tables come to more than {most} questions for all ports, and this one is beyond"),
             Reason::TooMany(most) => write!(f, "its port would need more than {most} filters"),
             Reason::Missed(table) => write!(f, "no rule of table {table} takes the packet, and then the controller decides"),

@@ -140,5 +140,6 @@ fn why(explanation: &Explanation<'_>, asked: &Asked, last: Option<&FilterId>) ->
         reasons.iter().filter(|(.., reason)| !reason.is_marginal() && told.insert(*reason));
     let serious =
         serious.map(|(bridge, verdict, reason)| format!("{bridge} {}: {reason}", verdict.text));
-    serious.collect::<Vec<_>>().join("; ")
+    let serious: Vec<String> = serious.collect();
+    if serious.is_empty() { "no filter takes it".to_owned() } else { serious.join("; ") }
 }

@@ -40,9 +40,7 @@ pub(super) fn the_rest(
                 (true, None) => {
                     let behind = unwalked.get(&(bridge, rule.table));
                     let behind = behind.filter(|_| !input.tracks() || is_tracked(rule));
-                    let usual =
-                        if input.tracks() { Reason::NotTracked } else { Reason::NeverMatches };
-                    behind.cloned().unwrap_or(usual)
+                    behind.cloned().unwrap_or_else(|| unseen(rule, input))
                 }
             };
             settled.push(Settled { rule: id, ingress: None, reason });
@@ -50,6 +48,17 @@ pub(super) fn the_rest(
         table.add(id, rule);
     }
     settled
+}
+
+/// Why no way was found to a rule that nothing hides.
+fn unseen(rule: &Rule, input: &Input<'_>) -> Reason {
+    match input.tracks() {
+        false => Reason::NeverMatches,
+        true if is_tracked(rule) && !input.capabilities.has_ct() => {
+            Reason::CardAction("track connections")
+        }
+        true => Reason::NotTracked,
+    }
 }
 
 /// The rules of a table so far, by what they ask for, to find one that takes all packets of another.
