@@ -223,6 +223,21 @@ fn a_conjunction_that_is_looked_for_twice() {
     }
 }
 
+/// What a register stands for is not known, so every value that rules ask for may be it.
+#[test]
+fn a_rule_on_a_register_that_stands_for_an_address_comes_before_a_lower_one() {
+    let (ports, packets) = (ports(), few_packets());
+    let rules = [
+        "priority=1,ip actions=move:NXM_OF_IP_DST[]->NXM_NX_REG1[],resubmit(,1)",
+        "table=1,priority=2,ip,reg1=0x0a000002 actions=output:2",
+        "table=1,priority=1 actions=output:3",
+    ];
+    for name in Capabilities::PROFILES {
+        let card = Capabilities::profile(name).unwrap().tolerant();
+        check(&ruleset(rules.map(rule)), &ports, &card, &packets);
+    }
+}
+
 #[test]
 fn large_conjunctions() {
     let ends: Vec<u16> = (1..=14).collect();
