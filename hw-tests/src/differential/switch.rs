@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use flow_compiler::openflow::{BridgeName, BridgeRules, OfPort, Ruleset};
-use flow_compiler::ports::{Port, PortKind, PortMap, TunnelEnd, VlanMode};
+use flow_compiler::ports::{Port, PortKind, PortMap, PriorityTags, TunnelEnd, VlanMode};
 
 use super::unixctl::UnixCtl;
 use crate::sim::process;
@@ -294,6 +294,11 @@ fn vlans(name: &str, port: &Port) -> Vec<String> {
     if !port.cvlans.is_empty() {
         line.push_str(&format!(" cvlans={}", list(&port.cvlans)));
     }
+    line.push_str(match port.priority_tags {
+        PriorityTags::Never => "",
+        PriorityTags::IfNonzero => " other_config:priority-tags=if-nonzero",
+        PriorityTags::Always => " other_config:priority-tags=always",
+    });
     line.push_str(match port.vlan_mode {
         VlanMode::Trunk => "",
         VlanMode::Access => " vlan_mode=access",

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use flow_compiler::openflow::{BridgeName, OfPort, TunnelOption};
 use flow_compiler::ports::{
-    BridgePorts, Fdb, FdbEntry, FdbKey, Port, PortIfIndex, PortKind, PortMap, SwitchPort,
-    SwitchRole, Tunnel, TunnelKind, VlanMode,
+    BridgePorts, Fdb, FdbEntry, FdbKey, Port, PortIfIndex, PortKind, PortMap, PriorityTags,
+    SwitchPort, SwitchRole, Tunnel, TunnelKind, VlanMode,
 };
 
 pub(crate) const INTEGRATION: &str = "br-int";
@@ -17,7 +17,7 @@ pub(crate) const VETH: u16 = 6;
 pub(crate) const PATCH: u16 = 10;
 pub(crate) const TUNNELS: [u16; 4] = [20, 21, 22, 23];
 /// Ports of the provider bridge; 1 is the patch, 2 the wire.
-pub(crate) const PROVIDER_PORTS: [u16; 7] = [1, 2, 3, 4, 5, 6, 7];
+pub(crate) const PROVIDER_PORTS: [u16; 8] = [1, 2, 3, 4, 5, 6, 7, 8];
 
 /// All bridges.
 pub(crate) fn topology() -> PortMap {
@@ -77,6 +77,8 @@ fn provider() -> BridgePorts {
         let trunks: BTreeSet<u16> = trunks.into_iter().collect();
         ports.insert(OfPort(number), Port { vlan_mode, tag, trunks, ..port });
     }
+    let tagging = vf("ex8".to_owned(), 208);
+    ports.insert(OfPort(8), Port { priority_tags: PriorityTags::Always, ..tagging });
     ports.insert(OfPort::LOCAL, local(PROVIDER, 210));
     BridgePorts { datapath_type: "system".to_owned(), ports, fdb: fdb(), ..BridgePorts::default() }
 }
@@ -93,8 +95,10 @@ fn fdb() -> Fdb {
         (6, 0x0a, 4),
         (6, 0x0b, 2),
     ];
-    let more = [(7, 0x0b, 5), (9, 0x0c, 7), (7, 0x0a, 1), (6, 0x0c, 6), (9, 0x0b, 2)];
-    for (vlan, host, port) in known.into_iter().chain(more) {
+    let more = [(7, 0x0b, 5), (9, 0x0c, 7), (7, 0x0a, 1), (6, 0x0c, 6), (9, 0x0b, 2), (9, 0x0a, 8)];
+    // Behind ports that do not carry the VLAN, where a person may put them.
+    let by_hand = [(0, 0x0c, 6), (7, 0x0c, 3)];
+    for (vlan, host, port) in known.into_iter().chain(more).chain(by_hand) {
         let key = FdbKey { vlan, mac: super::generate::HOSTS + host };
         entries.insert(key, FdbEntry { port: OfPort(port), is_static: true });
     }

@@ -11,7 +11,7 @@ use flow_compiler::openflow::Rule;
 use world::{check, few_packets, frame, ports, rule, ruleset, tcp};
 
 /// How the first table hands a packet on.
-const HANDS_ON: [&str; 27] = [
+const HANDS_ON: [&str; 29] = [
     "actions=resubmit(,1)",
     "actions=goto_table:1",
     "actions=resubmit(,2),resubmit(,3)",
@@ -39,10 +39,12 @@ const HANDS_ON: [&str; 27] = [
     "ip,actions=ct(commit,zone=6),ct(table=1,zone=5)",
     "tcp,actions=ct(commit,zone=6),ct(table=1,zone=5,nat)",
     "ip,actions=dec_ttl,mod_nw_ttl:9,resubmit(,1)",
+    "ip,nw_dst=10.0.0.2,actions=ct(table=1,zone=5,nat)",
+    "ip,actions=move:NXM_OF_IP_DST[]->NXM_NX_REG1[],ct(table=1,zone=5,nat)",
 ];
 
 /// What the second table looks at.
-const FINDS: [&str; 16] = [
+const FINDS: [&str; 17] = [
     "",
     "reg0=1",
     "metadata=1",
@@ -50,6 +52,7 @@ const FINDS: [&str; 16] = [
     "ip,reg1=0x0a000002,nw_dst=10.0.0.2",
     "ip,reg1=0x0a000009,nw_dst=10.0.0.2",
     "ip,nw_dst=10.0.0.9",
+    "ip,nw_dst=10.0.0.2",
     "tcp,tp_dst=80",
     "dl_dst=02:00:00:00:00:0c",
     "dl_vlan=5",
@@ -126,6 +129,28 @@ fn a_rule_that_leads_where_all_go_is_not_lost_behind_one_that_does_not() {
     }
 }
 
+/// Rules with the same actions go on as one only where nothing behind asks what either of them told.
+#[test]
+fn rules_that_do_the_same_and_are_told_apart_behind() {
+    let (ports, packets) = (ports(), few_packets());
+    let asks = ["tcp,tp_dst=80", "ip,nw_ttl=64", "dl_vlan=5", "udp", "ip,nw_dst=10.0.0.2", "arp"];
+    let does = ["resubmit(,2)", "mod_vlan_pcp:3,resubmit(,2)"];
+    for (first, second) in asks.iter().flat_map(|one| asks.iter().map(move |two| (one, two))) {
+        for (behind, does) in asks.iter().flat_map(|one| does.iter().map(move |two| (one, two))) {
+            let rules = [
+                "priority=1 actions=resubmit(,1)".to_owned(),
+                format!("table=1,priority=3,{first} actions={does}"),
+                format!("table=1,priority=2,{second} actions={does}"),
+                "table=1,priority=1 actions=drop".to_owned(),
+                format!("table=2,priority=2,{behind} actions=output:2"),
+                "table=2,priority=1 actions=output:3".to_owned(),
+            ];
+            let card = Capabilities::nicsim();
+            check(&ruleset(rules.iter().map(|text| rule(text))), &ports, &card, &packets);
+        }
+    }
+}
+
 #[test]
 fn every_two_rules_in_a_second_table() {
     let (ports, packets, card) = (ports(), shapes(), Capabilities::nicsim().tolerant());
@@ -137,6 +162,8 @@ fn every_two_rules_in_a_second_table() {
     for hands_on in [
         "actions=resubmit(,1)",
         "ip,actions=ct(table=1,zone=5,nat)",
+        "ip,nw_dst=10.0.0.2,actions=ct(table=1,zone=5,nat)",
+        "ip,actions=move:NXM_OF_IP_DST[]->NXM_NX_REG1[],ct(table=1,zone=5,nat)",
         "ip,actions=dec_ttl,resubmit(,1)",
     ] {
         let first = rule(&format!("priority=1,{hands_on}"));
@@ -223,6 +250,207 @@ fn a_conjunction_that_is_looked_for_twice() {
     }
 }
 
+/// Ways of which something else is known do not go on as one in front of a table that is looked into by it.
+#[test]
+fn ways_that_look_into_a_table_by_what_they_know() {
+    let (ports, packets) = (ports(), few_packets());
+    let ways = [
+        ["ip,nw_dst=10.0.0.2 actions=resubmit(,1)", "ip actions=mod_nw_dst:10.0.0.9,resubmit(,1)"],
+        ["ip,nw_dst=10.0.0.9 actions=resubmit(,1)", "ip,nw_dst=10.0.0.2 actions=resubmit(,1)"],
+        ["tcp actions=mod_nw_dst:10.0.0.9,resubmit(,1)", "ip actions=resubmit(,1)"],
+        [
+            "tcp actions=mod_nw_dst:10.0.0.9,resubmit(,1)",
+            "ip actions=mod_nw_dst:10.0.0.2,resubmit(,1)",
+        ],
+        ["tcp,nw_src=10.0.0.1 actions=resubmit(,1)", "udp,nw_src=10.0.0.1 actions=resubmit(,1)"],
+    ];
+    for [first, second] in ways {
+        for kind in ["tcp,tp_dst=80", "udp,tp_dst=80", "ip,nw_ttl=64", "ip"] {
+            let ends = [("10.0.0.2", "output:2"), ("10.0.0.9", "output:3"), ("10.0.0.7", "drop")];
+            let looks = ends.map(|(host, does)| {
+                rule(&format!("table=1,priority=2,{kind},nw_dst={host} actions={does}"))
+            });
+            let first = [format!("priority=2,{first}"), format!("priority=1,{second}")];
+            let rules = first.iter().map(|text| rule(text)).chain(looks);
+            let rules = rules.chain([rule("table=1,priority=1 actions=mod_vlan_vid:6,output:3")]);
+            let rules: Vec<Rule> = rules.collect();
+            for name in Capabilities::PROFILES {
+                let card = Capabilities { llc: true, ..Capabilities::profile(name).unwrap() };
+                check(&ruleset(rules.clone()), &ports, &card, &packets);
+            }
+        }
+    }
+}
+
+/// What is left to do in the callers, and what they left on the stack, tell ways apart.
+#[test]
+fn ways_with_something_else_left_to_do() {
+    let ports = ports();
+    let tags: [&[(u16, u16)]; 3] = [&[], &[(0x8100, 5)], &[(0x8100, 6)]];
+    let ends = [1000, 2000].into_iter().flat_map(|src| [80, 81, 443].map(|dst| (src, dst)));
+    let packets: Vec<Frame> = ends
+        .flat_map(|(src, dst)| tags.map(|tags| frame(tags, &world::ipv4(6, 0, &tcp(src, dst, 2)))))
+        .collect();
+    let one = "load:1->NXM_NX_REG1[],push:NXM_NX_REG1[]";
+    let two = format!("{one},load:2->NXM_NX_REG1[],push:NXM_NX_REG1[],load:1->NXM_NX_REG1[]");
+    let one_on_the_stack = format!("{one},resubmit(,1)");
+    let two_on_the_stack = format!("{two},resubmit(,1)");
+    let ways = [
+        ("resubmit(,1),resubmit(,4)", "resubmit(,1),resubmit(,5)"),
+        ("resubmit(,1),resubmit(,4)", "resubmit(,1)"),
+        ("resubmit(,1),resubmit(,4)", "resubmit(2,1),resubmit(,4)"),
+        (&one_on_the_stack, &two_on_the_stack),
+        ("load:1->NXM_NX_REG0[],resubmit(,3)", "load:2->NXM_NX_REG0[],resubmit(,3)"),
+        ("load:1->NXM_NX_REG1[],resubmit(,6)", "load:2->NXM_NX_REG1[],resubmit(,6)"),
+        ("mod_vlan_vid:5,resubmit(,7)", "mod_vlan_vid:6,resubmit(,7)"),
+        (
+            "mod_vlan_vid:5,push_vlan:0x8100,resubmit(,8)",
+            "mod_vlan_vid:6,push_vlan:0x8100,resubmit(,8)",
+        ),
+    ];
+    let others = [
+        "table=1,priority=3,in_port=2,tcp,tp_dst=80 actions=load:1->NXM_NX_REG0[]",
+        "table=1,priority=2,tcp,tp_dst=80 actions=pop:NXM_NX_REG0[],resubmit(,2)",
+        "table=1,priority=2,tcp,tp_dst=81 actions=load:1->NXM_NX_REG0[]",
+        "table=1,priority=1 actions=load:2->NXM_NX_REG0[]",
+        "table=2,priority=2,reg0=1 actions=output:2",
+        "table=2,priority=2,reg0=2 actions=output:3",
+        "table=3,priority=2,tcp,tp_dst=80 actions=clone(mod_dl_src:02:00:00:00:00:0c,output:3),resubmit(,2)",
+        "table=3,priority=1 actions=resubmit(,2)",
+        "table=4,priority=2,reg0=1 actions=output:2",
+        "table=4,priority=1 actions=output:3",
+        "table=5,priority=2,reg0=1 actions=output:3",
+        "table=5,priority=1 actions=drop",
+        "table=6,priority=3,in_port=2 actions=drop",
+        "table=6,priority=2,tcp,tp_dst=80 actions=push:NXM_NX_REG1[],pop:NXM_NX_REG0[],resubmit(,2)",
+        "table=6,priority=1 actions=move:NXM_NX_REG1[]->NXM_NX_REG0[],resubmit(,2)",
+        "table=7,priority=2,tcp,tp_dst=80 actions=push_vlan:0x8100,strip_vlan,resubmit(,9)",
+        "table=7,priority=1 actions=output:3",
+        "table=8,priority=2,tcp,tp_dst=80 actions=strip_vlan,resubmit(,9)",
+        "table=8,priority=1 actions=output:3",
+        "table=9,priority=2,dl_vlan=5 actions=output:2",
+        "table=9,priority=1 actions=output:3",
+    ];
+    for (first, second) in ways.into_iter().flat_map(|(one, two)| [(one, two), (two, one)]) {
+        for (kind, rest) in [
+            ("tcp,tp_src=1000", ",tcp"),
+            ("tcp,tp_src=1000", ",ip"),
+            ("tcp,tp_src=1000,vlan_tci=0/0x1fff", ",tcp,vlan_tci=0/0x1fff"),
+            ("tcp,tp_src=1000,dl_vlan=5", ",tcp,vlan_tci=0x1000/0x1000"),
+        ] {
+            let first = [
+                format!("priority=2,{kind} actions={first}"),
+                format!("priority=1{rest} actions={second}"),
+            ];
+            let rules = first.iter().map(String::as_str).chain(others).map(rule);
+            let rules: Vec<Rule> = rules.collect();
+            for name in Capabilities::PROFILES {
+                let card = Capabilities { llc: true, ..Capabilities::profile(name).unwrap() };
+                check(&ruleset(rules.clone()), &ports, &card, &packets);
+            }
+        }
+    }
+}
+
+/// Behind a rule that tracks in the zone of a register, tables may ask which zone that was.
+#[test]
+fn zones_of_a_register_are_told_apart_behind() {
+    let (ports, packets, card) = (ports(), shapes(), Capabilities::nicsim());
+    for (first, second) in [(5, 6), (6, 5)] {
+        for (kind, asks) in [("tcp,tp_dst=80", "ct_zone=5"), ("ip,nw_ttl=64", "ct_zone=6")] {
+            for nat in ["", ",nat"] {
+                let rules = [
+                    format!(
+                        "priority=2,in_port=1,ip actions=load:{first}->NXM_NX_REG1[],resubmit(,1)"
+                    ),
+                    format!("priority=1,ip actions=load:{second}->NXM_NX_REG1[],resubmit(,1)"),
+                    format!(
+                        "table=1,priority=2,{kind} actions=ct(table=2,zone=NXM_NX_REG1[0..15]{nat})"
+                    ),
+                    "table=1,priority=1 actions=drop".to_owned(),
+                    format!("table=2,priority=2,{asks},ip actions=output:2"),
+                    "table=2,priority=1 actions=output:3".to_owned(),
+                ];
+                check(&ruleset(rules.iter().map(|text| rule(text))), &ports, &card, &packets);
+            }
+        }
+    }
+}
+
+/// A packet that was translated must not come back, one that was not may, and both are tracked by one rule.
+#[test]
+fn a_rule_that_tracks_what_was_translated_and_what_was_not() {
+    let (ports, packets, card) = (ports(), shapes(), Capabilities::nicsim());
+    for (first, second) in [("tcp", "udp"), ("udp", "tcp")] {
+        for again in ["ct(table=2,zone=6)", "ct(table=2,zone=6,nat)", "ct(commit,zone=6),output:2"]
+        {
+            for end in ["output:2", "controller", "in_port"] {
+                let rules = [
+                    format!("priority=2,{first} actions=ct(table=1,zone=5,nat)"),
+                    format!("priority=1,{second} actions=resubmit(,1)"),
+                    format!("table=1,priority=2,ip,nw_ttl=64 actions={again}"),
+                    "table=1,priority=1 actions=drop".to_owned(),
+                    format!("table=2,priority=2,ct_state=+est+trk,ip actions={end}"),
+                    "table=2,priority=1 actions=output:3".to_owned(),
+                ];
+                check(&ruleset(rules.iter().map(|text| rule(text))), &ports, &card, &packets);
+            }
+        }
+    }
+}
+
+/// Two clauses about one address both have to hold, also where it is asked in which sets the address is before anything else.
+#[test]
+fn a_conjunction_with_two_clauses_about_one_address() {
+    let ends: Vec<u16> = (1..=12).collect();
+    let pairs = ends.iter().flat_map(|src| ends.iter().map(move |dst| (*src, *dst)));
+    let packets: Vec<Frame> =
+        pairs.map(|(src, dst)| frame(&[], &world::ipv4(6, 0, &tcp(src, dst, 0x10)))).collect();
+    let clause = |field: &str, value: u16, clause: u8| {
+        let takes = format!("table=1,priority=5,tcp,{field}={value}");
+        rule(&format!("{takes} actions=conjunction(7,{clause}/3)"))
+    };
+    for (first, second) in [(1..9, 5..13), (1..7, 7..13), (1..13, 1..13), (2..5, 1..9)] {
+        let clauses = first.map(|value| clause("tp_src", value, 1));
+        let clauses = clauses.chain(second.map(|value| clause("tp_src", value, 2)));
+        let clauses = clauses.chain((3..11).map(|value| clause("tp_dst", value, 3)));
+        let others = [
+            "priority=1,tcp actions=resubmit(,1)",
+            "table=1,priority=5,tcp,conj_id=7 actions=output:3",
+            "table=1,priority=1,tcp actions=output:2",
+        ];
+        let rules = clauses.chain(others.map(rule));
+        check(&ruleset(rules), &ports(), &Capabilities::nicsim(), &packets);
+    }
+}
+
+/// A rule may be a clause of two conjunctions, of which only one is asked by its field before anything else.
+#[test]
+fn rules_that_are_clauses_of_two_conjunctions() {
+    let ends: Vec<u16> = (1..=12).collect();
+    let pairs = ends.iter().flat_map(|src| ends.iter().map(move |dst| (*src, *dst)));
+    let packets: Vec<Frame> =
+        pairs.map(|(src, dst)| frame(&[], &world::ipv4(6, 0, &tcp(src, dst, 0x10)))).collect();
+    let of =
+        |takes: String, of: &str| rule(&format!("table=1,priority=5,tcp,{takes} actions={of}"));
+    for other in ["nw_src=10.0.0.1", "nw_src=10.0.0.7", "tp_dst=11"] {
+        let both =
+            (1..4).map(|n| of(format!("tp_src={n}"), "conjunction(7,1/2),conjunction(9,1/2)"));
+        let one = (4..10).map(|n| of(format!("tp_src={n}"), "conjunction(7,1/2)"));
+        let second =
+            (3..11).map(|n| of(format!("tp_dst={n}"), "conjunction(7,2/2),conjunction(9,2/2)"));
+        let others = [
+            "priority=1,tcp actions=resubmit(,1)".to_owned(),
+            format!("table=1,priority=5,tcp,{other} actions=conjunction(9,1/2)"),
+            "table=1,priority=5,tcp,conj_id=7 actions=output:3".to_owned(),
+            "table=1,priority=5,tcp,conj_id=9 actions=output:3".to_owned(),
+            "table=1,priority=1,tcp actions=output:2".to_owned(),
+        ];
+        let rules = both.chain(one).chain(second).chain(others.iter().map(|text| rule(text)));
+        check(&ruleset(rules), &ports(), &Capabilities::nicsim(), &packets);
+    }
+}
+
 /// What a register stands for is not known, so every value that rules ask for may be it.
 #[test]
 fn a_rule_on_a_register_that_stands_for_an_address_comes_before_a_lower_one() {
@@ -235,6 +463,30 @@ fn a_rule_on_a_register_that_stands_for_an_address_comes_before_a_lower_one() {
     for name in Capabilities::PROFILES {
         let card = Capabilities::profile(name).unwrap().tolerant();
         check(&ruleset(rules.map(rule)), &ports, &card, &packets);
+    }
+}
+
+/// OpenFlow does not say which of two rules of one priority wins, also where one asks the address and one a register that stands for it.
+#[test]
+fn rules_of_one_priority_on_a_register_and_on_what_it_stands_for() {
+    let (ports, packets) = (ports(), few_packets());
+    let first = rule("priority=1,ip actions=move:NXM_OF_IP_DST[]->NXM_NX_REG1[],resubmit(,1)");
+    let asks =
+        ["ip,reg1=0x0a000002", "ip,nw_dst=10.0.0.2", "ip,reg1=0x0a000009", "ip,nw_dst=10.0.0.7"];
+    let does = ["output:2", "output:3", "drop", "mod_vlan_vid:6,output:2"];
+    for turn in 0..does.len() {
+        let level = asks.iter().enumerate().map(|(number, asks)| {
+            let does = does[(number + turn) % does.len()];
+            rule(&format!("table=1,priority=2,{asks} actions={does}"))
+        });
+        let level: Vec<Rule> = level.collect();
+        for some in [&level[..2], &level[..3], &level[..]] {
+            for name in Capabilities::PROFILES {
+                let card = Capabilities { llc: true, ..Capabilities::profile(name).unwrap() };
+                let rules = [first.clone()].into_iter().chain(some.iter().cloned());
+                check(&ruleset(rules), &ports, &card, &packets);
+            }
+        }
     }
 }
 

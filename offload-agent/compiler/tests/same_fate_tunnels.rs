@@ -6,8 +6,9 @@ mod world;
 
 use flow_compiler::capabilities::Capabilities;
 use flow_compiler::compile::interp::{self, Conntrack, Fate, Filters, Frame, Packet, Parser};
-use flow_compiler::openflow::OfPort;
-use flow_compiler::ports::{Port, PortIfIndex, PortKind, PortMap, Tunnel, TunnelKind};
+use flow_compiler::openflow::{OfPort, TunnelOption};
+use flow_compiler::ports::{BridgePorts, Port, PortIfIndex, PortKind, PortMap, Tunnel, TunnelKind};
+use tc_filter::GeneveOption;
 use world::{
     BRIDGE, check_ports, few_packets, frame, ipv4_with_ttl, port, ports, rule, ruleset, tcp,
     tunnel_header,
@@ -95,6 +96,61 @@ fn packets_of_an_unknown_tunnel_are_left_to_ovs() {
         };
         assert!(matches!(fate(REMOTES[0].1), Fate::Delivered(_)), "{name}");
         assert_eq!(fate("192.0.2.77"), Fate::Ovs, "{name}");
+    }
+}
+
+/// What came with a tunnel's header is gone behind a patch.
+#[test]
+fn packets_of_a_tunnel_across_a_patch() {
+    let mut ports = tunnels();
+    let patch = |name: &str, peer: &str| Port {
+        name: name.to_owned(),
+        kind: PortKind::Patch { peer: peer.to_owned() },
+        ..Port::default()
+    };
+    let here = ports.bridges.get_mut(&BRIDGE.into()).unwrap();
+    let there = [2, 3].map(|number| (OfPort(number), here.ports.remove(&OfPort(number)).unwrap()));
+    here.ports.insert(OfPort(9), patch("there", "here"));
+    let there = there.into_iter().chain([(OfPort(9), patch("here", "there"))]).collect();
+    let there = BridgePorts { ports: there, ..BridgePorts::default() };
+    ports.bridges.insert("br1".into(), there);
+    let option = TunnelOption { class: 0x102, kind: 0x80, length: 4 };
+    let packets: Vec<Packet> = [0, 7]
+        .into_iter()
+        .flat_map(|value: u32| {
+            let mut header = tunnel_header(REMOTES[0].1, 5);
+            header.options = vec![GeneveOption::new(0x102, 0x80, &value.to_be_bytes()).unwrap()];
+            let with = move |frame: Frame| Packet { frame, tunnel: Some(header.clone()) };
+            frames().into_iter().map(with)
+        })
+        .collect();
+    let here: [&[&str]; 4] = [
+        &["actions=output:9"],
+        &["tun_metadata0=7 actions=output:9"],
+        &["actions=load:1->NXM_NX_REG0[],output:9"],
+        &[
+            "actions=load:0xffff->NXM_OF_IN_PORT[],resubmit(,1)",
+            "table=1,priority=2,tcp,tp_dst=80 actions=output:9",
+        ],
+    ];
+    for here in here {
+        for asks in
+            ["tun_metadata0=7", "tun_metadata0=0", "tun_id=5", "tun_src=192.0.2.1", "reg0=1"]
+        {
+            let mut rules = ruleset(here.iter().map(|text| rule(text)));
+            let behind = [
+                format!("priority=2,{asks} actions=output:2"),
+                "priority=1 actions=output:3".to_owned(),
+            ];
+            rules.bridges.insert("br1".into(), behind.iter().map(|text| rule(text)).collect());
+            for bridge in rules.bridges.values_mut() {
+                bridge.tunnel_options = [(0, option)].into();
+            }
+            for name in ["nicsim", "software"] {
+                let card = Capabilities::profile(name).unwrap();
+                check_ports(&rules, &ports, &card, &[port(20)], &packets);
+            }
+        }
     }
 }
 

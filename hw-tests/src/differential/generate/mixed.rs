@@ -280,8 +280,14 @@ impl Writer<'_> {
             "ct_mark=1",
             "ct_state=+rpl",
         ];
-        const TUNNEL: [&str; 4] =
-            ["tun_id=5", "tun_id=5", "tun_metadata0=0x10002", "tun_metadata0=0x2/0xffff"];
+        const TUNNEL: [&str; 6] = [
+            "tun_id=5",
+            "tun_id=5",
+            "tun_metadata0=0x10002",
+            "tun_metadata0=0x2/0xffff",
+            "tun_metadata0=0",
+            "tun_metadata0=0/0xffff",
+        ];
         let mut pools: Vec<&[&str]> = vec![&ETHERNET, &VLAN];
         if table > 0 {
             pools.extend([&PIPELINE[..], &PIPELINE[..], &PIPELINE[..]]);
@@ -453,7 +459,12 @@ impl Writer<'_> {
                     "push_vlan:0x8100,",
                     "load:1->NXM_NX_REG1[],",
                 ]);
-                format!(",bucket=actions={edit}output:{}", self.port())
+                let send = format!("output:{}", self.port());
+                // A bucket is a set: it runs in an order of its own.
+                match edit.strip_suffix(',').filter(|_| self.chance.one_in(4)) {
+                    Some(edit) => format!(",bucket=actions={send},{edit}"),
+                    None => format!(",bucket=actions={edit}{send}"),
+                }
             })
             .collect();
         let method = if kind == "select" { ",selection_method=hash" } else { "" };

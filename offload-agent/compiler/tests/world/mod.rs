@@ -144,12 +144,15 @@ fn answers(ruleset: &Ruleset) -> Vec<Conntrack> {
     let marked = Connection { mark: 1, translation: translated, ..plain[1] };
     let all = plain.into_iter().chain([marked]);
     let known = all.map(|connection| Conntrack {
-        zones: BTreeMap::from([(CtZone(5), connection)]),
+        zones: BTreeMap::from([5, 6].map(|zone| (CtZone(zone), connection))),
         ..Conntrack::default()
     });
     // As the datapath that reads a packet anew, and says so where that makes a difference.
     let anew = Conntrack { zones: BTreeMap::from([(CtZone(5), plain[1])]), oracle: Oracle::Trace };
-    known.chain([anew]).collect()
+    // Translated in one zone and new in another.
+    let both = BTreeMap::from([(CtZone(5), marked), (CtZone(6), plain[0])]);
+    let both = Conntrack { zones: both, ..Conntrack::default() };
+    known.chain([anew, both]).collect()
 }
 
 /// Whether a look at the second port can show anything that the first one does not.

@@ -30,7 +30,7 @@ use crate::compile::walk::port_problem;
 use crate::compile::walk::reads::Reads;
 use crate::compile::walk::state::{Slot, State};
 use crate::compile::walk::value::Bits;
-use crate::openflow::{BridgeName, Field, Masked, Match, OfPort, VLAN_PRESENT, Zone};
+use crate::openflow::{BridgeName, Field, Masked, Match, MatchField, OfPort, VLAN_PRESENT, Zone};
 use crate::ports::{PortKind, TunnelKey, TunnelKind};
 
 const BEHIND_A_TAG: Reason = Reason::Action("ct behind a pushed VLAN tag");
@@ -178,7 +178,6 @@ struct ChainKey {
     pending: Pending,
     arrival: Arrival,
     translated_in: Option<u16>,
-    moved_ports: bool,
 }
 
 /// Changes to the packet that are not made yet.
@@ -271,7 +270,9 @@ impl<'a> Device<'_, 'a> {
     }
 
     fn edge(&mut self, mut way: Way, edge: &'a Edge, learns: bool) {
-        if both(&way.state.told, &edge.takes).is_none() {
+        let is_tunnels = |field: &MatchField| matches!(field.field, Field::TunMetadata(_));
+        let absent = !self.class.tunnel && edge.takes.fields().iter().any(is_tunnels);
+        if absent || both(&way.state.told, &edge.takes).is_none() {
             return;
         }
         let Some(takes) = both(&way.takes, &edge.takes) else { return };
@@ -371,7 +372,6 @@ impl<'a> Device<'_, 'a> {
             pending: way.pending.clone(),
             arrival: way.arrival,
             translated_in: way.translated_in,
-            moved_ports: way.moved_ports,
         };
         if let Some(chain) = self.all.known.get(&key).copied() {
             return match self.takes_over(chain) {

@@ -13,7 +13,7 @@ use super::state::{Slot, State, is_ct};
 use super::value::Bits;
 use crate::compile::ir::{CtAsked, OnUntagged, PortRef, RuleId, Step};
 use crate::compile::verdict::Reason;
-use crate::openflow::{Field, Masked, Match, MeterId, OfPort, Subfield, VLAN_PRESENT};
+use crate::openflow::{Field, Masked, Match, MeterId, OfPort, Subfield, VLAN_PRESENT, Zone};
 
 /// A node's number in its graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -221,7 +221,11 @@ impl Graph {
                     behind.before_match(&edge.takes);
                     reads.merge(&behind);
                 }
+                let asks_zone = reads.needs(Slot::Field(Field::CtZone), u128::MAX);
                 reads.before_tracking(ct.asked.translates());
+                if let (true, Zone::From(part)) = (asks_zone, ct.asked.zone) {
+                    reads.part(part);
+                }
             }
         }
         before(&tail.ops, reads, |op, reads| {
@@ -255,6 +259,8 @@ fn leads_to(tail: &Tail) -> Vec<NodeId> {
 }
 
 const TCI: Slot = Slot::Field(Field::VlanTci);
+/// The only tunnel option that filters match.
+const OPTION: Slot = Slot::Field(Field::TunMetadata(0));
 
 /// Goes backwards over operations, from what is depended on behind them to what is before them.
 pub(super) fn before(ops: &[Micro], mut now: Reads, own: impl Fn(&Micro, &mut Reads)) -> Reads {
@@ -265,14 +271,21 @@ pub(super) fn before(ops: &[Micro], mut now: Reads, own: impl Fn(&Micro, &mut Re
             Micro::Copy(from, to) => now.before_move(*from, *to),
             Micro::Push(from, depth) => now.before_push(*from, *depth),
             Micro::Pop(to, depth) => now.before_pop(*to, *depth),
-            Micro::Vlan(Step::PushVlan(_)) => now.before_tag(TCI, Slot::InnerTag),
-            Micro::Vlan(Step::PopVlan) => now.before_tag(Slot::InnerTag, TCI),
+            Micro::Vlan(Step::PushVlan(_)) => now.before_tag(Slot::InnerTag, TCI),
+            Micro::Vlan(Step::PopVlan) => now.before_tag(TCI, Slot::InnerTag),
             Micro::Untrack | Micro::Commit(_) => {
                 [Field::CtState, Field::CtZone, Field::CtMark, Field::CtLabel]
                     .into_iter()
                     .for_each(|field| now.before_load(field, u128::MAX))
             }
-            Micro::Cross(_) => now.before_crossing(|field| !is_of_the_pipeline(field)),
+            Micro::Cross(_) => {
+                let asks_options = now.needs(OPTION, u128::MAX);
+                now.before_crossing(|field| !is_of_the_pipeline(field));
+                // Whether they are gone now or never were, another field of a tunnel tells.
+                if asks_options {
+                    now.field(Field::TunSrc, u128::MAX);
+                }
+            }
             Micro::Restore => restored.push(std::mem::take(&mut now)),
             Micro::Save => now.merge(&restored.pop().unwrap_or_default()),
             _ => {}

@@ -24,11 +24,12 @@ use crate::capabilities::Inexact;
 use crate::compile::ir::{OnUntagged, Step};
 use crate::compile::verdict::Reason;
 use crate::openflow::{Field, Masked, Match, OfPort, VLAN_PRESENT};
-use crate::ports::{BridgePorts, Port, VlanMode};
+use crate::ports::{BridgePorts, Port, PriorityTags, VlanMode};
 
 const PRESENT: u128 = VLAN_PRESENT as u128;
 const VID: u128 = 0x0fff;
 const TAG: u16 = 0x8100;
+const TAG_TYPES: [u128; 2] = [0x8100, 0x88a8];
 
 pub(super) fn forward<'a>(explorer: &mut Explorer<'a>, walk: &mut Walk<'a>) -> Then {
     if let Some(reason) = explorer.input.capabilities.refuses(Inexact::Normal) {
@@ -65,6 +66,7 @@ fn learned<'a>(explorer: &mut Explorer<'a>, walk: &mut Walk<'a>) -> Result<NodeI
 /// Whether a port is an access port or a trunk, alone, and forwards.
 fn is_plain(port: &Port) -> bool {
     matches!(port.vlan_mode, VlanMode::Access | VlanMode::Trunk)
+        && port.priority_tags == PriorityTags::Never
         && port.bond.is_none()
         && !port.protected
         && !port.protocols.stp
@@ -75,8 +77,8 @@ fn tag_of(vlan: u16, port: &Port) -> Option<Masked> {
     let untagged = Masked { value: 0, mask: PRESENT };
     match port.vlan_mode {
         VlanMode::Access => (port.tag == Some(vlan)).then_some(untagged),
-        _ if vlan == 0 => Some(untagged),
         _ if !port.trunks.is_empty() && !port.trunks.contains(&vlan) => None,
+        _ if vlan == 0 => Some(untagged),
         _ => Some(Masked { value: PRESENT | u128::from(vlan), mask: PRESENT | VID }),
     }
 }
@@ -94,6 +96,11 @@ fn sources<'a>(
         sources.entry(key.vlan).or_default().push(key.mac);
     }
     let (mut edges, mut reads) = (Vec::new(), Reads::default());
+    if is_untagged_by_a_rule(walk) {
+        let tags = TAG_TYPES.map(|tag| [(Field::EthType, Masked::new(tag, u16::MAX.into()))]);
+        let takes = tags.iter().filter_map(|tag| ask(walk, tag, &mut reads));
+        edges.extend(takes.map(|takes| edge(takes, End::Ovs(Reason::SecondTag))));
+    }
     for (vlan, sources) in sources {
         let Some(tag) = tag_of(vlan, port) else { continue };
         let Some(takes) = ask(walk, &[(Field::VlanTci, tag)], &mut reads) else { continue };
@@ -105,6 +112,11 @@ fn sources<'a>(
     }
     edges.push(edge(Match::any(), End::Ovs(Reason::Learning)));
     explorer.graph.add(edges, reads)
+}
+
+/// Whether a tag has been taken off. `NORMAL` drops a packet whose EtherType then is that of one more tag, at which OVS does not look.
+fn is_untagged_by_a_rule(walk: &Walk<'_>) -> bool {
+    walk.state.field(Field::VlanTci).value(PRESENT) == Some(0)
 }
 
 /// The second question: is the source where it was last seen? All sources go on as one.
@@ -161,8 +173,10 @@ fn send<'a>(
     vlan: u16,
 ) -> Tail {
     let has = |port: &Port| port.vlan_mode != VlanMode::Access && vlan != 0;
+    // Put there by hand: OVS sends all the same.
     if tag_of(vlan, port).is_none() {
-        return walk.end(End::Done);
+        let what = "NORMAL to a port that does not carry the VLAN";
+        return walk.end(End::Ovs(Reason::Action(what)));
     }
     let tagged = ports.ports.get(&number).is_some_and(has);
     match (tagged, has(port)) {

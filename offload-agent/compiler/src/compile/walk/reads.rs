@@ -102,7 +102,7 @@ impl Reads {
         self.slot(Slot::Stack(depth), needed);
     }
 
-    /// Before one tag went to another place.
+    /// Before a tag that is there now was here.
     pub(super) fn before_tag(&mut self, there: Slot, here: Slot) {
         let needed = self.slots.cut(there, u128::MAX);
         self.slots.cut(here, u128::MAX);

@@ -227,11 +227,9 @@ impl State {
             Slot::InnerTag => true,
         });
         self.stack = 0;
-        self.untracked();
-        for field in
-            [Field::TunId, Field::TunSrc, Field::TunDst, Field::TunIpv6Src, Field::TunIpv6Dst]
-        {
-            self.set(Slot::Field(field), Bits::constant(0));
+        // The options of a tunnel are gone, and to match one would be to ask for what the packet came with.
+        if self.origin == Origin::Tunnel {
+            self.set(Slot::Field(Field::TunMetadata(0)), Bits::unknown());
         }
         self.origin = Origin::Device;
         self.set(Slot::Field(Field::InPort), Bits::constant(in_port.0.into()));

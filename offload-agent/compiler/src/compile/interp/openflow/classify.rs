@@ -88,6 +88,8 @@ fn matches(takes: &Match, flow: &Flow) -> Option<bool> {
     for asked in takes.fields() {
         match asked.field {
             Field::ConjId => {}
+            // An option that is not there is not 0.
+            Field::TunMetadata(number) if !flow.has_option(number) => return Some(false),
             field if is_known(field) => {
                 if !asked.masked.covers(flow.get(field)) {
                     return Some(false);

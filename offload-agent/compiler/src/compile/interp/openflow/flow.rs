@@ -235,6 +235,11 @@ impl Flow {
         self.values.remove(&field);
     }
 
+    /// Whether there is a tunnel option.
+    pub(super) fn has_option(&self, number: u8) -> bool {
+        self.values.contains_key(&Field::TunMetadata(number))
+    }
+
     /// The tunnel options there are, by their field.
     pub(super) fn options(&self) -> impl Iterator<Item = (u8, u128)> {
         self.values.iter().filter_map(|(field, value)| match field {
