@@ -8,6 +8,7 @@
 //! cases/  the tests that run in the guest; one file a subject
 //! demo/   the main job, told step by step
 //! differential/  the compiler against Open vSwitch itself, on any machine
+//! key_lines/  whether a test fails for each line of the compiler that matters
 //! ```
 //!
 //! Host and guest run the same binary. The host's root file system is the guest's root (read-only, with a layer of
@@ -19,5 +20,6 @@ pub mod cli;
 pub mod demo;
 pub mod differential;
 pub mod guest;
+pub mod key_lines;
 pub mod setup;
 pub mod sim;

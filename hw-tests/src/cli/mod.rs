@@ -3,6 +3,7 @@
 mod bench;
 mod differential;
 mod guest;
+mod key_lines;
 mod setup;
 mod sim;
 mod sim_test;
@@ -33,6 +34,7 @@ enum Command {
     /// Measure against rivals in the same run; the figures go to target/bench/report.json.
     Bench(bench::BenchArgs),
     Differential(differential::DifferentialArgs),
+    KeyLines(key_lines::KeyLinesArgs),
     /// What runs inside the guest; not for people.
     #[command(subcommand, hide = true)]
     Guest(guest::Guest),
@@ -46,6 +48,7 @@ impl Command {
             Self::Demo => crate::demo::on_host(),
             Self::Bench(bench) => bench.run(),
             Self::Differential(args) => args.run(),
+            Self::KeyLines(args) => args.run(),
             Self::Guest(guest) => guest.run(),
         }
     }

@@ -1,0 +1,129 @@
+//! A copy of the sources, in which lines are broken and tests run.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::Context;
+
+use super::Outcome;
+use super::list::{Judge, KeyLine};
+use crate::sim::process;
+
+/// Tests that take longer than this do not end.
+const MOST_SECONDS: &str = "900";
+/// What timeout(1) says then.
+const TIMED_OUT: i32 = 124;
+/// The tests of the small world begin with this.
+const SMALL_WORLD: &str = "same_fate";
+const TEXTS: [&str; 2] = ["filetests", "classes"];
+/// Enough for each of the lines that the differential has to miss.
+const PAIRS: &str = "60000";
+
+/// Where the project is.
+pub(super) fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// The copy.
+pub(super) struct Tree {
+    root: PathBuf,
+    target: PathBuf,
+}
+
+impl Tree {
+    /// Copies all files that are not ignored. Those that are as they were stay untouched, so that they are not built again.
+    pub(super) fn copied() -> anyhow::Result<Tree> {
+        let from = root();
+        let home = from.join("target/key-lines");
+        let tree = Tree { root: home.join("tree"), target: home.join("build") };
+        let mut list = Command::new("git");
+        list.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]);
+        let files = process::text(list.current_dir(&from))?;
+        for file in files.split('\0').filter(|file| !file.is_empty()) {
+            // One that was removed and not yet committed is in the list, too.
+            let Ok(text) = fs::read(from.join(file)) else { continue };
+            let to = tree.root.join(file);
+            if fs::read(&to).is_ok_and(|there| there == text) {
+                continue;
+            }
+            let directory = to.parent().context("a file is in a directory")?;
+            fs::create_dir_all(directory)?;
+            fs::write(&to, text).with_context(|| format!("cannot write {}", to.display()))?;
+        }
+        Ok(tree)
+    }
+
+    /// What the tests say without a line. Afterwards it is back.
+    pub(super) fn without(&self, line: &KeyLine) -> anyhow::Result<Outcome> {
+        let path = line.path(&self.root);
+        let whole = fs::read_to_string(&path)?;
+        fs::write(&path, line.broken(&whole)?)?;
+        let outcome = self.judge(line.by);
+        fs::write(&path, whole)?;
+        outcome
+    }
+
+    pub(super) fn judge(&self, by: Judge) -> anyhow::Result<Outcome> {
+        match by {
+            Judge::SmallWorld => self.tests(&self.small_world()?),
+            Judge::Texts => self.tests(&TEXTS.map(str::to_owned)),
+            Judge::Differential => self.differential(),
+        }
+    }
+
+    /// The tests of the small world, by name.
+    fn small_world(&self) -> anyhow::Result<Vec<String>> {
+        let tests = fs::read_dir(self.root.join("offload-agent/compiler/tests"))?;
+        let names = tests.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let names = names.filter_map(|name| name.strip_suffix(".rs").map(str::to_owned));
+        let mut names: Vec<String> = names.filter(|name| name.starts_with(SMALL_WORLD)).collect();
+        names.sort();
+        Ok(names)
+    }
+
+    fn tests(&self, names: &[String]) -> anyhow::Result<Outcome> {
+        let mut test = self.cargo(&["test", "--package", "flow-compiler"]);
+        for name in names {
+            test.args(["--test", name]);
+        }
+        outcome(&mut test)
+    }
+
+    fn differential(&self) -> anyhow::Result<Outcome> {
+        let mut build = self.cargo(&["build", "--quiet", "--package", "hw-tests"]);
+        if let Outcome::NoProgram(error) = outcome(&mut build)? {
+            return Ok(Outcome::NoProgram(error));
+        }
+        let differential = ["differential", "--pairs", PAIRS];
+        let run = ["run", "--quiet", "--package", "hw-tests", "--"];
+        outcome(&mut self.cargo(&[run.as_slice(), &differential].concat()))
+    }
+
+    fn cargo(&self, words: &[&str]) -> Command {
+        let mut cargo = Command::new("timeout");
+        cargo.args([MOST_SECONDS, "cargo"]).args(words);
+        cargo.current_dir(&self.root).env("CARGO_TARGET_DIR", &self.target);
+        cargo
+    }
+}
+
+fn outcome(command: &mut Command) -> anyhow::Result<Outcome> {
+    let output = command.output().with_context(|| format!("cannot run {command:?}"))?;
+    if output.status.success() {
+        return Ok(Outcome::NotMissed);
+    }
+    if output.status.code() == Some(TIMED_OUT) {
+        return Ok(Outcome::Hangs);
+    }
+    let errors = String::from_utf8_lossy(&output.stderr);
+    if errors.contains("could not compile") {
+        let first = errors.lines().find(|line| line.starts_with("error")).unwrap_or_default();
+        return Ok(Outcome::NoProgram(first.to_owned()));
+    }
+    let text = String::from_utf8_lossy(&output.stdout);
+    let failed = text.lines().filter_map(|line| {
+        line.strip_prefix("test ")?.strip_suffix(" ... FAILED").map(str::to_owned)
+    });
+    Ok(Outcome::Missed(failed.collect()))
+}
