@@ -36,6 +36,8 @@ pub(super) enum Judge {
     SmallWorld,
     /// Texts that the compiler has to say.
     Texts,
+    /// The tests of single modules.
+    Units,
     /// Open vSwitch itself.
     Differential,
 }
@@ -45,6 +47,7 @@ impl fmt::Display for Judge {
         f.write_str(match self {
             Judge::SmallWorld => "the small world",
             Judge::Texts => "the test of texts",
+            Judge::Units => "the tests of single modules",
             Judge::Differential => "the differential",
         })
     }

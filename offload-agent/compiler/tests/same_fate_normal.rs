@@ -166,7 +166,10 @@ fn on_both(here: &[&str], there: &[&str]) -> Ruleset {
 #[test]
 fn across_a_patch() {
     let packets = packets();
-    let here: [&[&str]; 6] = [
+    let here: [&[&str]; 9] = [
+        &["actions=output:9,output:1"],
+        &["actions=output:9,resubmit(,1)", "table=1 actions=output:3"],
+        &["priority=9,in_port=9 actions=output:3", "actions=output:9"],
         &["actions=NORMAL"],
         &["actions=mod_vlan_vid:5,NORMAL"],
         &[
@@ -181,7 +184,8 @@ fn across_a_patch() {
             "table=1 actions=NORMAL",
         ],
     ];
-    let there: [&[&str]; 6] = [
+    let there: [&[&str]; 7] = [
+        &["actions=output:9"],
         &["actions=NORMAL"],
         &["priority=9,dl_src=02:00:00:00:00:0a actions=output:1", "priority=1 actions=NORMAL"],
         &["priority=9,in_port=9,dl_vlan=5 actions=strip_vlan,output:1", "priority=1 actions=drop"],
@@ -217,16 +221,20 @@ fn a_bridge_behind_the_sources_asks_for_them_again() {
     let more = FdbKey { vlan: 0, mac: number(HOST_C) };
     here.fdb.entries.insert(more, FdbEntry { port: OfPort(2), is_static: false });
     let long = (1..=14).map(|n| format!("table=1,priority=2,tcp,tp_src={n} actions=drop"));
-    let there = [
-        "priority=2,dl_src=02:00:00:00:00:0c actions=drop".to_owned(),
-        "priority=1 actions=resubmit(,1)".to_owned(),
-        "table=1,priority=3,dl_src=02:00:00:00:00:0a actions=output:1".to_owned(),
-        "table=1,priority=1 actions=drop".to_owned(),
-    ];
-    let there: Vec<String> = there.into_iter().chain(long).collect();
-    let there: Vec<&str> = there.iter().map(String::as_str).collect();
-    for name in Capabilities::PROFILES {
-        let card = Capabilities { llc: true, ..Capabilities::profile(name).unwrap().tolerant() };
-        check_ports(&on_both(&["actions=NORMAL"], &there), &ports, &card, &[port(2)], &packets());
+    let long: Vec<String> = long.collect();
+    for (one, other) in [("0a", "0c"), ("0c", "0a")] {
+        let there = [
+            format!("priority=2,dl_src=02:00:00:00:00:{one} actions=output:1"),
+            "priority=1 actions=resubmit(,1)".to_owned(),
+            format!("table=1,priority=3,dl_src=02:00:00:00:00:{other} actions=strip_vlan,output:1"),
+            "table=1,priority=1 actions=drop".to_owned(),
+        ];
+        let there: Vec<&str> = there.iter().chain(&long).map(String::as_str).collect();
+        let rules = on_both(&["actions=NORMAL"], &there);
+        for name in Capabilities::PROFILES {
+            let card =
+                Capabilities { llc: true, ..Capabilities::profile(name).unwrap().tolerant() };
+            check_ports(&rules, &ports, &card, &[port(2)], &packets());
+        }
     }
 }

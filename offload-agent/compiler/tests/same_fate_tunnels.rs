@@ -10,8 +10,8 @@ use flow_compiler::openflow::{OfPort, TunnelOption};
 use flow_compiler::ports::{BridgePorts, Port, PortIfIndex, PortKind, PortMap, Tunnel, TunnelKind};
 use tc_filter::GeneveOption;
 use world::{
-    BRIDGE, check_ports, few_packets, frame, ipv4_with_ttl, port, ports, rule, ruleset, tcp,
-    tunnel_header,
+    BRIDGE, check_ports, few_packets, frame, ipv4_with, ipv4_with_ttl, port, ports, rule, ruleset,
+    tcp, tunnel_header,
 };
 
 /// Tunnels to these, at ports 20 and 21, on one device.
@@ -39,7 +39,10 @@ fn tunnels() -> PortMap {
 fn frames() -> Vec<Frame> {
     let tags = |frame: &Frame| matches!(frame.0.get(12..14), Some([0x81, 0] | [0x88, 0xa8]));
     let untagged = few_packets().into_iter().filter(|frame| !tags(frame));
-    untagged.chain([frame(&[], &ipv4_with_ttl(1, 6, 0, &tcp(1000, 80, 2)))]).collect()
+    let dying = ipv4_with_ttl(1, 6, 0, &tcp(1000, 80, 2));
+    // The outer header has the ECN bits, too.
+    let ecn = (1..=3).map(|ecn| ipv4_with(ecn, 64, 6, 0, &tcp(1000, 80, 2)));
+    untagged.chain(ecn.chain([dying]).map(|body| frame(&[], &body))).collect()
 }
 
 #[test]

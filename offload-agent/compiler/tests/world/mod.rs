@@ -208,6 +208,12 @@ pub(crate) fn few_packets() -> Vec<Frame> {
         .collect()
 }
 
+/// Few shapes, and a TTL that runs out.
+pub(crate) fn shapes() -> Vec<Frame> {
+    let dying = ipv4_with_ttl(1, 6, 0, &tcp(1000, 80, 2));
+    few_packets().into_iter().step_by(3).chain([frame(&[], &dying)]).collect()
+}
+
 /// No tag, VLANs 0, 5 and 6, priority 3, the drop eligible bit, the other EtherType, and two tags in all four ways.
 pub(crate) fn stacks() -> Vec<Vec<(u16, u16)>> {
     vec![
@@ -282,10 +288,15 @@ pub(crate) fn ipv4(proto: u8, fragment: u16, payload: &[u8]) -> Vec<u8> {
 
 /// The checksums are right: an edit mends a wrong one in TC and carries it on in OVS, and neither matters to anybody.
 pub(crate) fn ipv4_with_ttl(ttl: u8, proto: u8, fragment: u16, payload: &[u8]) -> Vec<u8> {
+    ipv4_with(0x10, ttl, proto, fragment, payload)
+}
+
+/// The same with this TOS.
+pub(crate) fn ipv4_with(tos: u8, ttl: u8, proto: u8, fragment: u16, payload: &[u8]) -> Vec<u8> {
     let (src, dst) = ([10, 0, 0, 1], [10, 0, 0, 2]);
     let [length_high, length_low] = u16::try_from(payload.len() + 20).unwrap().to_be_bytes();
     let [high, low] = fragment.to_be_bytes();
-    let header = [0x45, 0x10, length_high, length_low, 0, 0, high, low, ttl, proto, 0, 0];
+    let header = [0x45, tos, length_high, length_low, 0, 0, high, low, ttl, proto, 0, 0];
     let mut header = [header.as_slice(), &src, &dst].concat();
     let sum = checksum(&header);
     header[10..12].copy_from_slice(&sum);
