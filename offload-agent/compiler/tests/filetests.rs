@@ -2,7 +2,8 @@
 //! the difference is for review.
 //!
 //! A file has a comment, settings, the rules, and after `----` what is expected. `stage` is a pass, or `tc`,
-//! `verdicts` or `classes`; `card` is a profile; `limit` is OVS's `vlan-limit`, or `unknown`. The bridge is that of `world`.
+//! `verdicts` or `classes`; `card` is a profile; `limit` is OVS's `vlan-limit`, or `unknown`; `chains` is how many
+//! the card has. The bridge is that of `world`.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot read its files fails")]
 
@@ -83,6 +84,9 @@ fn card(settings: &BTreeMap<&str, &str>) -> Capabilities {
         Capabilities::profile(settings.get("card").unwrap_or(&"nicsim")).unwrap().tolerant();
     if let Some(limit) = settings.get("limit") {
         card.vlan_limit = limit.parse().ok();
+    }
+    if let Some(chains) = settings.get("chains") {
+        card.max_chains = chains.parse().unwrap();
     }
     card
 }

@@ -82,6 +82,24 @@ fn every_edit_of_tags_however_many_ovs_looks_through() {
     }
 }
 
+/// An edit leaves the bits beside it, and TC finds no IP header behind two tags.
+#[test]
+fn every_edit_of_ip_also_behind_a_tag_that_was_put_before_another() {
+    let (ports, packets) = (ports(), packets());
+    let edits = ["dec_ttl", "mod_nw_tos:8", "mod_nw_dst:10.0.0.9", "mod_dl_src:02:00:00:00:00:0c"];
+    for edit in edits {
+        for takes in ["ip,dl_vlan=5", "ip,vlan_tci=0x1000/0x1000", "ip"] {
+            for before in ["push_vlan:0x88a8,output:2,", ""] {
+                let one = rule(&format!("{takes} actions={before}{edit},output:3"));
+                for limit in [None, Some(1), Some(2)] {
+                    let card = Capabilities { vlan_limit: limit, ..Capabilities::nicsim() };
+                    check(&ruleset([one.clone()]), &ports, &card, &packets);
+                }
+            }
+        }
+    }
+}
+
 /// OVS tells the sender, though nobody gets the copy whose TTL runs out.
 #[test]
 fn a_ttl_that_runs_out_in_a_copy_is_for_ovs() {

@@ -167,26 +167,26 @@ fn on_both(here: &[&str], there: &[&str]) -> Ruleset {
 fn across_a_patch() {
     let packets = packets();
     let here: [&[&str]; 9] = [
-        &["actions=output:9,output:1"],
-        &["actions=output:9,resubmit(,1)", "table=1 actions=output:3"],
-        &["priority=9,in_port=9 actions=output:3", "actions=output:9"],
-        &["actions=NORMAL"],
-        &["actions=mod_vlan_vid:5,NORMAL"],
+        &["priority=1,actions=output:9,output:1"],
+        &["priority=1,actions=output:9,resubmit(,1)", "table=1 actions=output:3"],
+        &["priority=9,in_port=9 actions=output:3", "priority=1,actions=output:9"],
+        &["priority=1,actions=NORMAL"],
+        &["priority=1,actions=mod_vlan_vid:5,NORMAL"],
         &[
-            "actions=load:1->NXM_NX_REG0[],load:1->NXM_NX_CT_MARK[],NORMAL",
+            "priority=1,actions=load:1->NXM_NX_REG0[],load:1->NXM_NX_CT_MARK[],NORMAL",
             "priority=9,arp actions=drop",
         ],
-        &["ip actions=ct(table=1,zone=5)", "table=1 actions=NORMAL"],
-        &["actions=push:NXM_NX_REG0[],load:7->NXM_OF_IN_PORT[],output:9"],
+        &["priority=1,ip actions=ct(table=1,zone=5)", "table=1 actions=NORMAL"],
+        &["priority=1,actions=push:NXM_NX_REG0[],load:7->NXM_OF_IN_PORT[],output:9"],
         &[
             "priority=9,dl_vlan=5 actions=output:9",
-            "actions=resubmit(,1)",
+            "priority=1,actions=resubmit(,1)",
             "table=1 actions=NORMAL",
         ],
     ];
     let there: [&[&str]; 7] = [
-        &["actions=output:9"],
-        &["actions=NORMAL"],
+        &["priority=1,actions=output:9"],
+        &["priority=1,actions=NORMAL"],
         &["priority=9,dl_src=02:00:00:00:00:0a actions=output:1", "priority=1 actions=NORMAL"],
         &["priority=9,in_port=9,dl_vlan=5 actions=strip_vlan,output:1", "priority=1 actions=drop"],
         &[
@@ -197,7 +197,7 @@ fn across_a_patch() {
         &[
             "priority=9,ct_state=+trk actions=drop",
             "priority=8,in_port=7 actions=drop",
-            "actions=output:1",
+            "priority=1,actions=output:1",
         ],
         &["priority=1 actions=in_port"],
     ];

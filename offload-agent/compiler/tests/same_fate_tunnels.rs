@@ -48,7 +48,14 @@ fn frames() -> Vec<Frame> {
 #[test]
 fn every_two_rules_for_packets_of_two_tunnels() {
     let (ports, frames) = (tunnels(), frames());
-    let takes = ["", "in_port=20,", "in_port=21,", "tun_id=5,", "in_port=20,ip,tun_id=6,"];
+    let takes = [
+        "",
+        "in_port=20,",
+        "in_port=21,",
+        "tun_id=5,",
+        "in_port=20,ip,tun_id=6,",
+        "tun_id=0x4/0x6,",
+    ];
     let does = ["output:2", "drop", "ip,dec_ttl,output:2", "ip,mod_nw_dst:10.0.0.9,output:3"];
     let text = |priority: u16, takes: &str, does: &str| {
         let (ip, does) = does.strip_prefix("ip,").map_or(("", does), |does| ("ip,", does));

@@ -207,6 +207,35 @@ fn a_rule_that_tracks_what_must_not_come_back_and_what_may() {
     }
 }
 
+/// A connection that is committed once more translates nothing anew, but only in the zone in which it was found.
+#[test]
+fn connections_of_two_zones_that_are_committed_in_one() {
+    let (ports, packets, card) = (ports(), shapes(), Capabilities::nicsim());
+    let long = |table: u8, field: &'static str, does: &'static str| {
+        (70..86).map(move |port| {
+            rule(&format!("table={table},priority=2,tcp,{field}={port} actions={does}"))
+        })
+    };
+    for (first, second) in [(5, 6), (6, 5)] {
+        for nat in ["nat", "nat(src)"] {
+            let again: &'static str = match nat {
+                "nat" => "ct(commit,zone=5,nat),resubmit(,2)",
+                _ => "ct(commit,zone=5,nat(src)),resubmit(,2)",
+            };
+            let others = [
+                format!("priority=2,tcp,tp_src=1000 actions=ct(table=1,zone={first},nat)"),
+                format!("priority=1,tcp actions=ct(table=1,zone={second},nat)"),
+                "table=1,priority=1 actions=drop".to_owned(),
+                "table=2,priority=3,ip,nw_dst=10.0.0.9 actions=output:3".to_owned(),
+                "table=2,priority=1 actions=output:2".to_owned(),
+            ];
+            let rules = others.iter().map(|text| rule(text));
+            let rules = rules.chain(long(1, "tp_dst", again)).chain(long(2, "tp_src", "drop"));
+            check(&ruleset(rules), &ports, &card, &packets);
+        }
+    }
+}
+
 /// A question that is long enough to be asked once for all ways that lead to it, which differ in what it asks for.
 #[test]
 fn ways_that_meet_in_front_of_a_long_question() {

@@ -149,10 +149,12 @@ fn answers(ruleset: &Ruleset) -> Vec<Conntrack> {
     });
     // As the datapath that reads a packet anew, and says so where that makes a difference.
     let anew = Conntrack { zones: BTreeMap::from([(CtZone(5), plain[1])]), oracle: Oracle::Trace };
-    // Translated in one zone and new in another.
-    let both = BTreeMap::from([(CtZone(5), marked), (CtZone(6), plain[0])]);
-    let both = Conntrack { zones: both, ..Conntrack::default() };
-    known.chain([anew, both]).collect()
+    // Translated in one zone, and new or established in another.
+    let apart = [plain[0], plain[1]].map(|other| Conntrack {
+        zones: BTreeMap::from([(CtZone(5), marked), (CtZone(6), other)]),
+        ..Conntrack::default()
+    });
+    known.chain([anew]).chain(apart).collect()
 }
 
 /// Whether a look at the second port can show anything that the first one does not.
@@ -268,6 +270,7 @@ pub(crate) fn bodies() -> Vec<Vec<u8>> {
         vec![0x08, 0x00, 0x4f, 0, 0, 9],
         vec![0x08, 0x06, 0, 1],
         vec![0x08, 0x00],
+        ipv4_with(0x12, 64, 6, 0, &tcp_80),
     ]
 }
 
