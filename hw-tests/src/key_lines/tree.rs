@@ -18,6 +18,8 @@ const TIMED_OUT: i32 = 124;
 const SMALL_WORLD: &str = "same_fate";
 const TEST: [&str; 3] = ["test", "--package", "flow-compiler"];
 const TEXTS: [&str; 2] = ["filetests", "classes"];
+/// So many of them are named.
+const MOST_SIGNS: usize = 4;
 /// Enough for each of the lines that the differential has to miss.
 const PAIRS: &str = "60000";
 
@@ -127,8 +129,19 @@ fn outcome(command: &mut Command) -> anyhow::Result<Outcome> {
         return Ok(Outcome::NoProgram(first.to_owned()));
     }
     let text = String::from_utf8_lossy(&output.stdout);
-    let failed = text.lines().filter_map(|line| {
-        line.strip_prefix("test ")?.strip_suffix(" ... FAILED").map(str::to_owned)
-    });
-    Ok(Outcome::Missed(failed.collect()))
+    let mut signs: Vec<String> = text.lines().filter_map(sign).collect();
+    signs.dedup();
+    signs.truncate(MOST_SIGNS);
+    // An assertion of the compiler's own may be quicker than any judge.
+    if signs.is_empty() {
+        signs.extend(errors.lines().find(|line| line.contains("panicked at")).map(str::to_owned));
+    }
+    Ok(Outcome::Missed(signs))
+}
+
+/// What a line of a test's answer says of what it missed.
+fn sign(line: &str) -> Option<String> {
+    let failed = || line.strip_prefix("test ")?.strip_suffix(" ... FAILED");
+    let differs = || line.starts_with("DIFFERENCE").then_some(line);
+    failed().or_else(differs).map(str::to_owned)
 }
