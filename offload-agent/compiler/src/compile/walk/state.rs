@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use super::graph::is_of_the_pipeline;
 use super::value::{Bits, Parts, Test};
 use crate::openflow::{Field, Masked, Match, OfPort, Subfield};
 
@@ -222,7 +223,7 @@ impl State {
     /// The packet goes on in another bridge: what it carries stays, what the pipeline knew goes.
     pub(super) fn crosses(&mut self, in_port: OfPort) {
         self.slots.retain(|slot, _| match slot {
-            Slot::Field(field) => !belongs_to_the_pipeline(field),
+            Slot::Field(field) => !is_of_the_pipeline(field),
             Slot::Stack(_) => false,
             Slot::InnerTag => true,
         });
@@ -273,17 +274,6 @@ fn is_zero(field: Field, origin: Origin) -> bool {
         }
         register => register.is_register(),
     }
-}
-
-fn belongs_to_the_pipeline(field: Field) -> bool {
-    use Field::*;
-    field.is_register()
-        || is_ct(field)
-        || matches!(field, InPort | ActsetOutput | ConjId | TunId | TunSrc | TunDst | TunIpv6Src)
-        || matches!(
-            field,
-            TunIpv6Dst | TunMetadata(_) | TunFlags | TunGbpId | TunGbpFlags | TunTos | TunTtl
-        )
 }
 
 pub(in crate::compile) fn is_ct(field: Field) -> bool {
