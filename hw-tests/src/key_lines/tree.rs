@@ -1,6 +1,8 @@
 //! A copy of the sources, in which lines are broken and tests run.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -43,17 +45,15 @@ impl Tree {
         let mut list = Command::new("git");
         list.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]);
         let files = process::text(list.current_dir(&from))?;
+        let mut kept = BTreeSet::new();
         for file in files.split('\0').filter(|file| !file.is_empty()) {
             // One that was removed and not yet committed is in the list, too.
             let Ok(text) = fs::read(from.join(file)) else { continue };
             let to = tree.root.join(file);
-            if fs::read(&to).is_ok_and(|there| there == text) {
-                continue;
-            }
-            let directory = to.parent().context("a file is in a directory")?;
-            fs::create_dir_all(directory)?;
-            fs::write(&to, text).with_context(|| format!("cannot write {}", to.display()))?;
+            write_if_other(&to, &text).with_context(|| format!("cannot write {}", to.display()))?;
+            kept.insert(to);
         }
+        remove_all_but(&kept, &tree.root)?;
         Ok(tree)
     }
 
@@ -115,6 +115,28 @@ impl Tree {
     }
 }
 
+fn write_if_other(path: &Path, text: &[u8]) -> io::Result<()> {
+    if fs::read(path).is_ok_and(|there| there == text) {
+        return Ok(());
+    }
+    path.parent().map_or(Ok(()), fs::create_dir_all)?;
+    fs::write(path, text)
+}
+
+/// Takes files out of a directory and those in it, so that a test that is gone does not run on.
+fn remove_all_but(kept: &BTreeSet<PathBuf>, directory: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let path = entry.path();
+        if entry.file_type()?.is_dir() {
+            remove_all_but(kept, &path)?;
+        } else if !kept.contains(&path) {
+            fs::remove_file(&path)?;
+        }
+    }
+    Ok(())
+}
+
 fn outcome(command: &mut Command) -> anyhow::Result<Outcome> {
     let output = command.output().with_context(|| format!("cannot run {command:?}"))?;
     if output.status.success() {
@@ -144,4 +166,25 @@ fn sign(line: &str) -> Option<String> {
     let failed = || line.strip_prefix("test ")?.strip_suffix(" ... FAILED");
     let differs = || line.starts_with("DIFFERENCE").then_some(line);
     failed().or_else(differs).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Where each is, as a set.
+    fn files(names: &[&str], directory: &Path) -> BTreeSet<PathBuf> {
+        names.iter().map(|name| directory.join(name)).collect()
+    }
+
+    #[test]
+    fn a_file_that_is_gone_goes_from_the_copy() {
+        let directory = tempfile::tempdir().unwrap();
+        let all = files(&["a.rs", "tests/b.rs", "tests/gone.rs"], directory.path());
+        all.iter().for_each(|path| write_if_other(path, b"text").unwrap());
+        let kept = files(&["a.rs", "tests/b.rs"], directory.path());
+        remove_all_but(&kept, directory.path()).unwrap();
+        let left: BTreeSet<PathBuf> = all.into_iter().filter(|path| path.exists()).collect();
+        assert_eq!(left, kept);
+    }
 }
