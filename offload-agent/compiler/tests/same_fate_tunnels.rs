@@ -134,8 +134,9 @@ fn packets_of_a_tunnel_across_a_patch() {
             frames().into_iter().map(with)
         })
         .collect();
-    let here: [&[&str]; 4] = [
+    let here: [&[&str]; 5] = [
         &["actions=output:9"],
+        &["actions=load:1->NXOXM_ET_ERSPAN_IDX[],output:9"],
         &["tun_metadata0=7 actions=output:9"],
         &["actions=load:1->NXM_NX_REG0[],output:9"],
         &[
@@ -144,9 +145,14 @@ fn packets_of_a_tunnel_across_a_patch() {
         ],
     ];
     for here in here {
-        for asks in
-            ["tun_metadata0=7", "tun_metadata0=0", "tun_id=5", "tun_src=192.0.2.1", "reg0=1"]
-        {
+        for asks in [
+            "tun_metadata0=7",
+            "tun_metadata0=0",
+            "tun_id=5",
+            "tun_src=192.0.2.1",
+            "reg0=1",
+            "tun_erspan_idx=1",
+        ] {
             let mut rules = ruleset(here.iter().map(|text| rule(text)));
             let behind = [
                 format!("priority=2,{asks} actions=output:2"),

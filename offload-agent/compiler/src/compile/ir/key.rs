@@ -88,6 +88,9 @@ pub enum KeyField {
 
 /// [`KeyField::Tpid`] of a packet without a VLAN tag.
 pub const UNTAGGED: u128 = 0;
+/// The EtherTypes of tags that both OVS and flower know: 802.1Q and 802.1ad. Neither field nor action of OpenFlow tells
+/// them apart, so a match on a tag is a match on either.
+pub const TAG_TYPES: [u128; 2] = [0x8100, 0x88a8];
 /// [`KeyField::EthType`] of a frame with a length and an LLC header (`ETH_P_802_2`), SNAP included.
 pub const LLC: u128 = 0x0004;
 /// [`KeyField::EthType`] of a frame with a length and no LLC header (`ETH_P_802_3`).

@@ -18,7 +18,7 @@ pub use flower::{
     Effect, FlowerChain, FlowerEntry, FlowerProgram, Op, PortChains, Table, Unguarded, Use,
     protocol,
 };
-pub use key::{Key, KeyField, LLC, RAW_802_3, UNTAGGED};
+pub use key::{Key, KeyField, LLC, RAW_802_3, TAG_TYPES, UNTAGGED};
 pub use program::{
     Arrival, Bound, Chain, CtAsked, CtStep, Does, Encap, Entry, Ingress, OnUntagged, PortRef,
     Program, Settled, Step, Trail, TunnelOptionKey, both, covers, overlaps,

@@ -13,10 +13,8 @@
 //! stands between: `in_port=1,actions=output:2` is one filter.
 
 use crate::compile::Input;
-use crate::compile::ir::{Effect, FlowerEntry, FlowerProgram, Key, KeyField, UNTAGGED};
+use crate::compile::ir::{Effect, FlowerEntry, FlowerProgram, Key, KeyField, TAG_TYPES, UNTAGGED};
 use crate::compile::verdict::Reason;
-
-const TAG_TYPES: [u128; 2] = [0x8100, 0x88a8];
 
 pub(in crate::compile) fn run(program: &mut FlowerProgram, _: &Input<'_>) {
     // In the other chains every packet has the tag that the way there asked for.

@@ -12,7 +12,7 @@ use crate::capabilities::Capabilities;
 use crate::compile::Input;
 use crate::compile::ir::{
     CtStep, Effect, FlowerEntry, FlowerProgram, Ingress, Key, KeyField, LLC, Op, PortRef,
-    RAW_802_3, UNTAGGED,
+    RAW_802_3, TAG_TYPES, UNTAGGED,
 };
 use crate::compile::lower::police;
 use crate::compile::verdict::Reason;
@@ -20,7 +20,6 @@ use crate::openflow::MeterId;
 use crate::ports::SwitchRole;
 
 const SCTP: u128 = 132;
-const TAG_TYPES: [u128; 2] = [0x8100, 0x88a8];
 
 pub(in crate::compile) fn run(program: &mut FlowerProgram, input: &Input<'_>) {
     let meters = meters(program, input);

@@ -7,14 +7,12 @@ use super::name::name;
 use super::state::Slot;
 use super::{ct, group, output};
 use crate::capabilities::Inexact;
-use crate::compile::ir::{OnUntagged, Step};
+use crate::compile::ir::{OnUntagged, Step, TAG_TYPES};
 use crate::compile::verdict::Reason;
 use crate::openflow::{Action, Field, Masked, Match, Resubmit, Subfield, TableId, VLAN_PRESENT};
 
 const IPV4: u128 = 0x0800;
 const IPV6: u128 = 0x86dd;
-/// The EtherTypes a tag may have: 802.1Q and 802.1ad.
-const TAG_TYPES: [u16; 2] = [0x8100, 0x88a8];
 
 impl<'a> Explorer<'a> {
     /// One action of a rule in a table.
@@ -110,7 +108,9 @@ fn refuse(action: &Action) -> Then {
 fn edit(walk: &mut Walk<'_>, action: &Action) -> Then {
     match action {
         Action::PopVlan | Action::StripVlan => tag(walk, Step::PopVlan),
-        Action::PushVlan(tpid) if TAG_TYPES.contains(tpid) => tag(walk, Step::PushVlan(*tpid)),
+        Action::PushVlan(tpid) if TAG_TYPES.contains(&u128::from(*tpid)) => {
+            tag(walk, Step::PushVlan(*tpid))
+        }
         Action::PushVlan(tpid) => Then::End(End::Ovs(Reason::TagType(*tpid))),
         Action::ModVlanVid(id) => tag(walk, Step::SetVid { id: *id, untagged: OnUntagged::Push }),
         Action::SetVlanVid(id) => tag(walk, Step::SetVid { id: *id, untagged: OnUntagged::Leave }),

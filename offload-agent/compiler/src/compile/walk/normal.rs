@@ -21,7 +21,7 @@ use super::output::to_device;
 use super::question::ask;
 use super::reads::Reads;
 use crate::capabilities::Inexact;
-use crate::compile::ir::{OnUntagged, Step};
+use crate::compile::ir::{OnUntagged, Step, TAG_TYPES};
 use crate::compile::verdict::Reason;
 use crate::openflow::{Field, Masked, Match, OfPort, VLAN_PRESENT};
 use crate::ports::{BridgePorts, Port, PriorityTags, VlanMode};
@@ -29,7 +29,6 @@ use crate::ports::{BridgePorts, Port, PriorityTags, VlanMode};
 const PRESENT: u128 = VLAN_PRESENT as u128;
 const VID: u128 = 0x0fff;
 const TAG: u16 = 0x8100;
-const TAG_TYPES: [u128; 2] = [0x8100, 0x88a8];
 
 pub(super) fn forward<'a>(explorer: &mut Explorer<'a>, walk: &mut Walk<'a>) -> Then {
     if let Some(reason) = explorer.input.capabilities.refuses(Inexact::Normal) {

@@ -14,13 +14,10 @@ use tc_filter::EtherType;
 use tc_filter::action::VlanTpid;
 
 use super::{Here, Turn};
-use crate::compile::ir::{Effect, Key, KeyField, OnUntagged, Op, Step, UNTAGGED};
+use crate::compile::ir::{Effect, Key, KeyField, OnUntagged, Op, Step, TAG_TYPES, UNTAGGED};
 use crate::compile::verdict::Reason;
 use crate::openflow::Field;
 
-/// 802.1Q.
-const DOT1Q: u128 = 0x8100;
-const TAG_TYPES: [u128; 2] = [DOT1Q, 0x88a8];
 /// OVS keeps track of so many tags (`FLOW_MAX_VLAN_HEADERS`).
 const MAX_TAGS: usize = 2;
 /// Behind more tags pedit takes a tag for the IP header.

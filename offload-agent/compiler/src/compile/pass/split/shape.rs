@@ -6,13 +6,10 @@
 
 use super::{Piece, carry};
 use crate::capabilities::Capabilities;
-use crate::compile::ir::{Key, KeyField, LLC, RAW_802_3, UNTAGGED};
+use crate::compile::ir::{Key, KeyField, LLC, RAW_802_3, TAG_TYPES, UNTAGGED};
 use crate::compile::verdict::Reason;
 use crate::openflow::{Field, Masked, Match, VLAN_PRESENT};
 
-/// The EtherTypes of tags that both OVS and flower know: 802.1Q and 802.1ad. Neither field nor action of OpenFlow tells
-/// them apart, so a match on a tag is a match on either.
-const TAG_TYPES: [u128; 2] = [0x8100, 0x88a8];
 /// Below this, the field is a length.
 const FIRST_ETHERTYPE: u128 = 0x600;
 
