@@ -38,12 +38,15 @@ impl PortMap {
             .find_map(|(bridge, ports)| ports.by_name(name).map(|port| (bridge, port)))
     }
 
-    /// Where a packet arrives that goes out by this patch port.
+    /// Where a packet arrives that goes out by this patch port. Both ends have to name each other, and their bridges have to
+    /// be of one datapath (`ofport_update_peer` in `ofproto-dpif.c`).
     pub fn patch_peer(&self, bridge: &BridgeName, port: OfPort) -> Option<(&BridgeName, OfPort)> {
-        match &self.port(bridge, port)?.kind {
-            PortKind::Patch { peer } => self.find(peer),
-            _ => None,
-        }
+        let (here, from) = (self.bridges.get(bridge)?, self.port(bridge, port)?);
+        let PortKind::Patch { peer } = &from.kind else { return None };
+        let (other, number) = self.find(peer)?;
+        let there = self.bridges.get(other)?;
+        let back = matches!(&there.ports.get(&number)?.kind, PortKind::Patch { peer } if *peer == from.name);
+        (back && here.datapath() == there.datapath()).then_some((other, number))
     }
 }
 
@@ -71,6 +74,19 @@ pub struct BridgePorts {
 }
 
 impl BridgePorts {
+    /// The type of the datapath; one that is empty is the kernel's.
+    fn datapath(&self) -> &str {
+        if self.datapath_type.is_empty() { "system" } else { &self.datapath_type }
+    }
+
+    /// The link protocols of a port, and of those that share its device.
+    pub fn protocols_of_device(&self, number: OfPort) -> LinkProtocols {
+        let Some(port) = self.ports.get(&number) else { return LinkProtocols::default() };
+        let shares = |other: &&Port| port.shares_device_with(other);
+        let others = self.ports.values().filter(shares).map(|other| other.protocols);
+        others.fold(port.protocols, LinkProtocols::or)
+    }
+
     /// The number of the port with this interface name.
     pub fn by_name(&self, name: &str) -> Option<OfPort> {
         self.ports.iter().find(|(_, port)| port.name == name).map(|(number, _)| *number)
@@ -119,6 +135,14 @@ pub struct Port {
     pub external_ids: BTreeMap<String, String>,
 }
 
+impl Port {
+    /// Whether both are tunnels of one device.
+    fn shares_device_with(&self, other: &Port) -> bool {
+        let tunnels = [self, other].iter().all(|port| matches!(port.kind, PortKind::Tunnel(_)));
+        tunnels && self.ifindex.is_some() && self.ifindex == other.ifindex
+    }
+}
+
 /// Where a device sits on a card's embedded switch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SwitchPort {
@@ -152,6 +176,24 @@ pub struct LinkProtocols {
     pub lacp: bool,
     /// `Bridge stp_enable` or `rstp_enable`.
     pub stp: bool,
+}
+
+impl LinkProtocols {
+    /// Those that either has.
+    fn or(self, other: LinkProtocols) -> LinkProtocols {
+        LinkProtocols {
+            bfd: self.bfd || other.bfd,
+            cfm: self.cfm || other.cfm,
+            lldp: self.lldp || other.lldp,
+            lacp: self.lacp || other.lacp,
+            stp: self.stp || other.stp,
+        }
+    }
+
+    /// Whether any of those that tell whether the port works: while it does not, a bucket that watches it is skipped.
+    pub fn watches_link(self) -> bool {
+        self.bfd || self.cfm || self.lacp
+    }
 }
 
 /// What a port is.

@@ -9,7 +9,7 @@ use flow_compiler::capabilities::Capabilities;
 use flow_compiler::compile::interp::Frame;
 use flow_compiler::openflow::text::{Names, parse_groups};
 use flow_compiler::openflow::{OfPort, Ruleset};
-use flow_compiler::ports::PortMap;
+use flow_compiler::ports::{LinkProtocols, PortMap};
 use world::{BRIDGE, check, few_packets, ports, rule, ruleset};
 
 const BUCKETS: [&str; 11] = [
@@ -75,8 +75,16 @@ fn the_first_bucket_that_is_alive() {
     let packets = some_packets();
     let links = [Some(true), Some(false), None];
     let card = Capabilities::nicsim();
-    for (first, second) in links.iter().flat_map(|one| links.iter().map(move |two| (*one, *two))) {
-        let ports = with_links([first, second]);
+    let pairs = links.iter().flat_map(|one| links.iter().map(move |two| (*one, *two)));
+    // What is up may still be out of use, if OVS watches the link.
+    let none = LinkProtocols::default();
+    let speaks = [none, LinkProtocols { bfd: true, ..none }, LinkProtocols { lacp: true, ..none }];
+    for ((first, second), protocols) in
+        pairs.flat_map(|links| speaks.iter().map(move |speaks| (links, *speaks)))
+    {
+        let mut ports = with_links([first, second]);
+        let here = ports.bridges.get_mut(&BRIDGE.into()).unwrap();
+        here.ports.get_mut(&OfPort(2)).unwrap().protocols = protocols;
         for watches in ["watch_port:2", "watch_port:3", "watch_group:1", "watch_port:7"] {
             let text = format!(
                 "group_id=1,type=ff,bucket={watches},actions=output:2,bucket=watch_port:3,actions=output:3\n\

@@ -109,7 +109,8 @@ impl<'a> Input<'a> {
         u16::try_from(place).unwrap_or(u16::MAX)
     }
 
-    fn bridge(&self, number: u16) -> Option<&'a BridgeName> {
+    /// The name of a bridge.
+    pub fn bridge(&self, number: u16) -> Option<&'a BridgeName> {
         self.bridges.get(usize::from(number)).copied()
     }
 

@@ -75,6 +75,8 @@ pub enum Reason {
     ArpOperation,
     /// Tagged packets in front of a rule for untagged ones, which TC writes as `protocol all`.
     TaggedBefore,
+    /// Packets of a tunnel behind a rule that asks for an option: flower asks for all options at once.
+    OtherOptions,
     /// A link protocol that OVS speaks on the port itself.
     LinkProtocol(&'static str),
     /// The card cannot match the field.
@@ -187,6 +189,7 @@ impl Reason {
             Reason::FragmentFlags => "fragment_flags",
             Reason::ArpOperation => "arp_operation",
             Reason::TaggedBefore => "tagged_before",
+            Reason::OtherOptions => "other_options",
             Reason::LinkProtocol(_) => "link_protocol",
             Reason::CardKey(_) => "card_key",
             Reason::CardAction(_) => "card_action",
@@ -303,6 +306,9 @@ impl fmt::Display for Reason {
             Reason::TaggedBefore => {
                 f.write_str("tagged packets are kept from a filter that takes all protocols")
             }
+            Reason::OtherOptions => f.write_str(
+                "OVS reads each option of a tunnel by itself, flower all at once, and a rule before asks for one",
+            ),
             Reason::LinkProtocol(name) => write!(f, "OVS itself speaks {name} on the port"),
             Reason::CardKey(key) => write!(f, "the card cannot match {key}"),
             Reason::CardAction(what) => write!(f, "the card cannot {what}"),

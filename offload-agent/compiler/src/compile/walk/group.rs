@@ -83,6 +83,9 @@ fn alive<'a>(
     let ports = explorer.input.bridge_ports(walk.bridge)?;
     for bucket in buckets {
         let watched = bucket.watch_port.and_then(|port| ports.ports.get(&port))?;
+        if watched.protocols.watches_link() {
+            return None;
+        }
         match (bucket.watch_group, watched.link_up) {
             (None, Some(true)) => return Some(bucket),
             (None, Some(false)) => {}

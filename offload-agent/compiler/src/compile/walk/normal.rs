@@ -68,7 +68,6 @@ fn is_plain(port: &Port) -> bool {
         && port.priority_tags == PriorityTags::Never
         && port.bond.is_none()
         && !port.protected
-        && !port.protocols.stp
 }
 
 /// What tells that a packet is in a VLAN when it comes in by a port; `None` if none of its packets can be.

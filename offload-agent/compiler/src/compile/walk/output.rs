@@ -7,7 +7,7 @@ use super::{normal, tunnel};
 use crate::compile::ir::PortRef;
 use crate::compile::verdict::Reason;
 use crate::openflow::{Action, Field, OfPort, Subfield, TableId};
-use crate::ports::{Port, PortKind};
+use crate::ports::{LinkProtocols, Port, PortKind};
 
 /// `output:N` and the reserved ports.
 pub(super) fn to_port<'a>(explorer: &mut Explorer<'a>, walk: &mut Walk<'a>, port: OfPort) -> Then {
@@ -55,7 +55,7 @@ pub(super) fn to_device<'a>(
     };
     let to = PortRef { bridge: walk.bridge, port: number };
     match &port.kind {
-        PortKind::Patch { peer } => across(explorer, walk, number, peer),
+        PortKind::Patch { .. } => across(explorer, walk, number),
         PortKind::Tunnel(tunnel) => match tunnel::problem(port, tunnel) {
             Some(reason) => Then::End(End::Ovs(reason)),
             None => tunnel::encapsulate(explorer, walk, to),
@@ -88,6 +88,7 @@ fn unfit(port: &Port) -> Option<&'static str> {
         PortKind::Tunnel(_) => Some("a tunnel"),
         PortKind::Other(_) => Some("of a type that the kernel does not forward to"),
         PortKind::System if port.bond.is_some() => Some("a member of a bond"),
+        PortKind::System if port.protocols.stp => Some("one that spanning tree may block"),
         PortKind::System if port.switch.is_none() => Some("not a port of a card's switch"),
         PortKind::System if port.ifindex.is_none() => Some("without a device"),
         PortKind::System => None,
@@ -95,22 +96,25 @@ fn unfit(port: &Port) -> Option<&'static str> {
 }
 
 /// The packet goes on in the bridge at the other end of a patch. If more is to be done in this one, that would be a copy.
-fn across<'a>(
-    explorer: &mut Explorer<'a>,
-    walk: &mut Walk<'a>,
-    number: OfPort,
-    peer: &str,
-) -> Then {
+fn across<'a>(explorer: &mut Explorer<'a>, walk: &mut Walk<'a>, number: OfPort) -> Then {
     let back = super::act::exact(walk, Field::InPort) == Some(number.0.into());
     if back {
         return Then::Go;
     }
-    let Some((bridge, port)) = explorer.input.ports.find(peer) else {
+    let ports = explorer.input.ports;
+    let here = explorer.input.bridge(walk.bridge);
+    let Some((bridge, port)) = here.and_then(|here| ports.patch_peer(here, number)) else {
         return Then::End(End::Ovs(Reason::Action("output to a patch without another end")));
     };
-    if explorer.input.ports.bridges.get(bridge).is_some_and(|ports| ports.watched) {
+    if ports.bridges.get(bridge).is_some_and(|ports| ports.watched) {
         return Then::End(End::Ovs(Reason::Action(
             "output to a patch, to a bridge with a mirror, NetFlow, sFlow or IPFIX,",
+        )));
+    }
+    let speaks = |port: &Port| port.protocols != LinkProtocols::default();
+    if ports.port(bridge, port).is_some_and(speaks) {
+        return Then::End(End::Ovs(Reason::Action(
+            "output to a patch that speaks a link protocol",
         )));
     }
     if !walk.is_last() {

@@ -4,6 +4,7 @@ use super::action_set;
 use super::effects::Doubt;
 use super::walk::{Flowing, ON, STOP, State, Walk};
 use crate::openflow::{Bucket, Group, GroupId, GroupType};
+use crate::ports::Port;
 
 impl<'w> Walk<'w> {
     /// A group that is not there ends the list of actions.
@@ -36,7 +37,11 @@ impl<'w> Walk<'w> {
 
     fn is_alive(&mut self, state: &State<'w>, bucket: &Bucket) -> bool {
         let port = bucket.watch_port.and_then(|port| self.world.ports.port(state.bridge, port));
-        if bucket.watch_group.is_some() || port.is_some_and(|port| port.link_up.is_none()) {
+        let unsure = |port: &Port| {
+            let speaks = port.protocols;
+            port.link_up.is_none() || speaks.bfd || speaks.cfm || speaks.lacp
+        };
+        if bucket.watch_group.is_some() || port.is_some_and(unsure) {
             self.doubts.insert(Doubt::Unspecified("whether a bucket is alive"));
         }
         port.is_some_and(|port| port.link_up != Some(false))

@@ -144,9 +144,7 @@ fn arrive<'w>(
     if has_to_see(ports) {
         doubts.insert(Doubt::Sampled);
     }
-    if is_link_protocol(port, &flow) {
-        doubts.insert(Doubt::LinkProtocol);
-    }
+    doubts.extend(before_the_first_table(port, &flow));
     let state = State {
         bridge,
         flow,
@@ -162,6 +160,17 @@ fn arrive<'w>(
     };
     Some((state, doubts))
 }
+
+/// What a port may do to a packet that comes in by it.
+fn before_the_first_table(port: &Port, flow: &Flow) -> Option<Doubt> {
+    if is_link_protocol(port, flow) {
+        return Some(Doubt::LinkProtocol);
+    }
+    port.protocols.stp.then_some(SPANNING_TREE)
+}
+
+/// A port that listens or learns only drops (`may_receive`, `xport_stp_forward_state`).
+const SPANNING_TREE: Doubt = Doubt::Unspecified("whether spanning tree lets the port forward");
 
 /// `process_special`: what OVS takes for itself.
 fn is_link_protocol(port: &Port, flow: &Flow) -> bool {

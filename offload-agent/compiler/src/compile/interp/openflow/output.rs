@@ -1,8 +1,8 @@
 //! Where a packet goes: ports of all kinds (`xlate_output_action`, `compose_output_action__`).
 
 use super::effects::Doubt;
-use super::has_to_see;
 use super::walk::{State, Walk};
+use super::{SPANNING_TREE, before_the_first_table, has_to_see};
 use crate::compile::interp::{Delivery, Egress};
 use crate::compile::ir::Ingress;
 use crate::openflow::{Action, Bundle, Field, OfPort, Subfield, TableId};
@@ -58,6 +58,9 @@ impl<'w> Walk<'w> {
     /// Sends the packet as its fields say.
     pub(super) fn emit(&mut self, state: &mut State<'w>, number: OfPort) {
         let Some(port) = self.world.ports.port(state.bridge, number) else { return };
+        if port.protocols.stp {
+            self.doubts.insert(SPANNING_TREE);
+        }
         match &port.kind {
             PortKind::Patch { .. } => self.cross(state, number),
             PortKind::Tunnel(tunnel) => self.encapsulate(state, tunnel),
@@ -81,6 +84,8 @@ impl<'w> Walk<'w> {
         if self.world.ports.bridges.get(bridge).is_some_and(has_to_see) {
             self.doubts.insert(Doubt::Sampled);
         }
+        let end = self.world.ports.port(bridge, port);
+        self.doubts.extend(end.and_then(|end| before_the_first_table(end, &state.flow)));
         let before = self.translations;
         let mut beyond = State {
             bridge,

@@ -16,6 +16,7 @@ mod arp;
 mod chain;
 mod edit;
 mod ip;
+mod options;
 mod shape;
 mod special;
 mod tracked;
@@ -64,8 +65,8 @@ pub(in crate::compile) fn run(program: Program, input: &Input<'_>) -> FlowerProg
 }
 
 fn protocols(ingress: &Ingress, input: &Input<'_>) -> LinkProtocols {
-    let port = input.ports.port(&ingress.bridge, ingress.port);
-    port.map(|port| port.protocols).unwrap_or_default()
+    let ports = input.ports.bridges.get(&ingress.bridge);
+    ports.map(|ports| ports.protocols_of_device(ingress.port)).unwrap_or_default()
 }
 
 /// What is known of all packets of a chain, and what the card is told of them.

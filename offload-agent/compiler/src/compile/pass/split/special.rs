@@ -12,10 +12,8 @@ const BFD_PORT: u128 = 3784;
 const CFM: u128 = 0x8902;
 const LACP: u128 = 0x8809;
 const LLDP: u128 = 0x88cc;
-/// Where bridges send spanning tree frames.
-const STP_ADDRESS: u128 = 0x0180_c200_0000;
 
-/// What OVS takes on a port with these protocols.
+/// What OVS takes on a port with these protocols. A port with spanning tree has no filters.
 pub(super) fn entries(protocols: LinkProtocols) -> Vec<(Match, Reason)> {
     let ethertype = |value| Match::any().with(Field::EthType, value);
     let bfd = |family| ethertype(family).with(Field::NwProto, UDP).with(Field::UdpDst, BFD_PORT);
@@ -25,7 +23,6 @@ pub(super) fn entries(protocols: LinkProtocols) -> Vec<(Match, Reason)> {
         (protocols.cfm, ethertype(CFM), "CFM"),
         (protocols.lacp, ethertype(LACP), "LACP"),
         (protocols.lldp, ethertype(LLDP), "LLDP"),
-        (protocols.stp, Match::any().with(Field::EthDst, STP_ADDRESS), "STP"),
     ];
     all.into_iter()
         .filter(|(spoken, _, _)| *spoken)

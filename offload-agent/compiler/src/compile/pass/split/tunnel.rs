@@ -1,5 +1,5 @@
 //! The outer header of packets that came by a tunnel. Flower takes the tunnel's key whole or not at all, and asks for all
-//! options that a packet carries, so only the first option of a bridge can be matched, and packets with others pass.
+//! options that a packet carries, so only the first option of a bridge can be matched (and see `options`).
 
 use super::{Piece, carry};
 use crate::compile::ir::KeyField;
