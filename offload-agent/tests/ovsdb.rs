@@ -94,3 +94,23 @@ async fn a_server_that_is_not_there_says_so() {
     let error = OvsdbConn::connect("/nowhere/db.sock".as_ref()).await.unwrap_err();
     assert!(error.to_string().starts_with("cannot connect to /nowhere/db.sock"), "{error}");
 }
+
+#[tokio::test]
+async fn a_bridge_with_in_band_control_is_seen() {
+    let Some(ovs) = PrivateOvs::with_bridge() else { return };
+    let mut conn = OvsdbConn::connect(&ovs.database_socket()).await.unwrap();
+    let mut database = conn.watch().await.unwrap();
+    let hides = |database: &Database| {
+        let bridges = database.ports().bridges;
+        bridges.get(&BridgeName::from("br0")).is_some_and(|bridge| bridge.hidden_rules.is_some())
+    };
+    assert!(!hides(&database));
+    ovs.vsctl("set-controller br0 tcp:127.0.0.1:6653");
+    wait_until(&mut conn, &mut database, hides).await;
+    ovs.vsctl("set controller br0 connection_mode=out-of-band");
+    wait_until(&mut conn, &mut database, |database| !hides(database)).await;
+    ovs.vsctl("set-manager tcp:127.0.0.1:6640");
+    wait_until(&mut conn, &mut database, hides).await;
+    ovs.vsctl("set bridge br0 other_config:disable-in-band=true");
+    wait_until(&mut conn, &mut database, |database| !hides(database)).await;
+}

@@ -5,6 +5,7 @@
 mod database;
 mod dump;
 mod fdb;
+mod hidden;
 mod mirror;
 mod tunnel;
 
@@ -59,6 +60,8 @@ pub struct BridgePorts {
     pub ports: BTreeMap<OfPort, Port>,
     /// OVS copies or samples packets of the bridge (a mirror, NetFlow, sFlow, IPFIX), so it has to see them all.
     pub watched: bool,
+    /// That OVS may have rules which no dump shows, and which go before all others; as it is said of a port.
+    pub hidden_rules: Option<&'static str>,
     /// OVS samples packets of the bridge: NetFlow, sFlow or IPFIX.
     pub sampled: bool,
     /// The copies that OVS makes of the bridge's packets.

@@ -405,6 +405,21 @@ fn packets_go_to_no_bridge_that_copies_or_samples_them() {
     check(&rules, &ports, &card, &few_packets());
 }
 
+#[test]
+fn bridges_with_rules_that_no_dump_shows() {
+    let rules = Ruleset {
+        bridges: [(BRIDGE, "in_port=1 actions=output:9"), ("br1", "actions=output:2")]
+            .map(|(bridge, text)| (bridge.into(), [rule(text)].into_iter().collect()))
+            .into(),
+    };
+    for bridge in [BRIDGE, "br1"] {
+        let mut ports = two_bridges();
+        let hidden = Some("is on a bridge with in-band control");
+        ports.bridges.get_mut(&bridge.into()).unwrap().hidden_rules = hidden;
+        check(&rules, &ports, &Capabilities::nicsim(), &few_packets());
+    }
+}
+
 /// The bridge, and one behind the patch at port 9, with the other representor.
 fn two_bridges() -> PortMap {
     let mut ports = ports();

@@ -23,8 +23,11 @@ const WATCH_ID: &str = "watch";
 const PROBE_ID: &str = "echo";
 
 /// What is asked of each table. Counters are not: they change every few seconds.
-const TABLES: [(&str, &[&str]); 5] = [
-    ("Open_vSwitch", &["bridges", "other_config", "external_ids", "ovs_version"]),
+const TABLES: [(&str, &[&str]); 7] = [
+    (
+        "Open_vSwitch",
+        &["bridges", "manager_options", "other_config", "external_ids", "ovs_version"],
+    ),
     (
         "Bridge",
         &[
@@ -32,6 +35,7 @@ const TABLES: [(&str, &[&str]); 5] = [
             "ports",
             "datapath_type",
             "protocols",
+            "controller",
             "fail_mode",
             "other_config",
             "external_ids",
@@ -87,6 +91,8 @@ const TABLES: [(&str, &[&str]); 5] = [
             "lldp",
         ],
     ),
+    ("Controller", &["target", "connection_mode"]),
+    ("Manager", &["target", "connection_mode"]),
     (
         "Mirror",
         &[

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     BridgePorts, Fdb, LinkProtocols, Mirror, MirrorOutput, Policing, Port, PortIfIndex, PortKind,
-    PortMap, PriorityTags, Tunnel, TunnelKind, VlanMode, mac,
+    PortMap, PriorityTags, Tunnel, TunnelKind, VlanMode, hidden, mac,
 };
 use crate::openflow::{BridgeName, OfPort};
 
@@ -144,6 +144,7 @@ impl Database {
             datapath_type: bridge.text("datapath_type").unwrap_or_default().to_owned(),
             ports: ports.flat_map(|port| self.interfaces(bridge, port)).collect(),
             watched: WATCHERS.iter().any(|column| !bridge.set(column).is_empty()),
+            hidden_rules: hidden::rules(self, bridge),
             sampled: SAMPLERS.iter().any(|column| !bridge.set(column).is_empty()),
             mirrors: self.mirrors(bridge),
             flood_vlans: bridge.numbers("flood_vlans"),
@@ -194,6 +195,11 @@ impl Database {
         let interfaces = ports.flat_map(|port| port.set("interfaces"));
         let rows = interfaces.filter_map(|uuid| self.row("Interface", uuid));
         rows.filter_map(|interface| interface.number("ofport").map(OfPort)).collect()
+    }
+
+    /// Some rows of a table.
+    pub(super) fn rows(&self, table: &'static str, uuids: &[String]) -> impl Iterator<Item = &Row> {
+        uuids.iter().filter_map(move |uuid| self.row(table, uuid))
     }
 
     fn row(&self, table: &str, uuid: &str) -> Option<&Row> {

@@ -169,6 +169,9 @@ fn unfit(port: &Port, bridge: &BridgeName, input: &Input<'_>) -> Option<&'static
             "is on a bridge with a mirror, NetFlow, sFlow or IPFIX, which has to see its packets",
         );
     }
+    if ports.hidden_rules.is_some() {
+        return ports.hidden_rules;
+    }
     if port.protocols.stp {
         return Some("is on a bridge with spanning tree, which may keep it from forwarding");
     }

@@ -7,7 +7,7 @@ use super::{normal, tunnel};
 use crate::compile::ir::PortRef;
 use crate::compile::verdict::Reason;
 use crate::openflow::{Action, Field, OfPort, Subfield, TableId};
-use crate::ports::{LinkProtocols, Port, PortKind};
+use crate::ports::{BridgePorts, LinkProtocols, Port, PortKind};
 
 /// `output:N` and the reserved ports.
 pub(super) fn to_port<'a>(explorer: &mut Explorer<'a>, walk: &mut Walk<'a>, port: OfPort) -> Then {
@@ -106,23 +106,31 @@ fn across<'a>(explorer: &mut Explorer<'a>, walk: &mut Walk<'a>, number: OfPort) 
     let Some((bridge, port)) = here.and_then(|here| ports.patch_peer(here, number)) else {
         return Then::End(End::Ovs(Reason::Action("output to a patch without another end")));
     };
-    if ports.bridges.get(bridge).is_some_and(|ports| ports.watched) {
-        return Then::End(End::Ovs(Reason::Action(
-            "output to a patch, to a bridge with a mirror, NetFlow, sFlow or IPFIX,",
-        )));
-    }
-    let speaks = |port: &Port| port.protocols != LinkProtocols::default();
-    if ports.port(bridge, port).is_some_and(speaks) {
-        return Then::End(End::Ovs(Reason::Action(
-            "output to a patch that speaks a link protocol",
-        )));
-    }
-    if !walk.is_last() {
-        return Then::End(End::Ovs(Reason::Action("output to a patch, and more")));
+    let end = ports.bridges.get(bridge).and_then(|ports| closed(ports, port));
+    let more = (!walk.is_last()).then_some("output to a patch, and more");
+    if let Some(action) = end.or(more) {
+        return Then::End(End::Ovs(Reason::Action(action)));
     }
     walk.perform(Micro::Cross(port));
     walk.bridge = explorer.input.bridge_number(bridge);
     explorer.look_up(walk, Lookup::plain(TableId(0)))
+}
+
+/// Why a packet may not come into a bridge by its end of a patch.
+fn closed(ports: &BridgePorts, end: OfPort) -> Option<&'static str> {
+    let speaks = |port: &Port| port.protocols != LinkProtocols::default();
+    match () {
+        () if ports.watched => {
+            Some("output to a patch, to a bridge with a mirror, NetFlow, sFlow or IPFIX,")
+        }
+        () if ports.hidden_rules.is_some() => {
+            Some("output to a patch, to a bridge that may have rules which no dump shows,")
+        }
+        () if ports.ports.get(&end).is_some_and(speaks) => {
+            Some("output to a patch that speaks a link protocol")
+        }
+        () => None,
+    }
 }
 
 /// Whether an action does nothing but write and send, so that it needs no table.

@@ -144,7 +144,7 @@ fn arrive<'w>(
     if has_to_see(ports) {
         doubts.insert(Doubt::Sampled);
     }
-    doubts.extend(before_the_first_table(port, &flow));
+    doubts.extend(before_the_first_table(ports, port, &flow));
     let state = State {
         bridge,
         flow,
@@ -162,12 +162,18 @@ fn arrive<'w>(
 }
 
 /// What a port may do to a packet that comes in by it.
-fn before_the_first_table(port: &Port, flow: &Flow) -> Option<Doubt> {
+fn before_the_first_table(ports: &BridgePorts, port: &Port, flow: &Flow) -> Option<Doubt> {
+    if ports.hidden_rules.is_some() {
+        return Some(HIDDEN_RULES);
+    }
     if is_link_protocol(port, flow) {
         return Some(Doubt::LinkProtocol);
     }
     port.protocols.stp.then_some(SPANNING_TREE)
 }
+
+/// In-band control, or the rule of a bridge that failed open.
+const HIDDEN_RULES: Doubt = Doubt::Unspecified("what rules do that no dump shows");
 
 /// A port that listens or learns only drops (`may_receive`, `xport_stp_forward_state`).
 const SPANNING_TREE: Doubt = Doubt::Unspecified("whether spanning tree lets the port forward");

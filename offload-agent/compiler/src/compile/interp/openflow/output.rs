@@ -84,8 +84,10 @@ impl<'w> Walk<'w> {
         if self.world.ports.bridges.get(bridge).is_some_and(has_to_see) {
             self.doubts.insert(Doubt::Sampled);
         }
-        let end = self.world.ports.port(bridge, port);
-        self.doubts.extend(end.and_then(|end| before_the_first_table(end, &state.flow)));
+        let ports = self.world.ports.bridges.get(bridge);
+        let end = ports.and_then(|ports| Some((ports, ports.ports.get(&port)?)));
+        let doubt = end.and_then(|(ports, end)| before_the_first_table(ports, end, &state.flow));
+        self.doubts.extend(doubt);
         let before = self.translations;
         let mut beyond = State {
             bridge,
