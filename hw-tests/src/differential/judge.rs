@@ -254,6 +254,7 @@ fn without_helpers(conntrack: &mut Conntrack) {
     for found in conntrack.zones.values_mut() {
         found.state = match found.state {
             State::Related => State::New,
+            State::EstablishedRelated => State::Established,
             State::RelatedReply => State::Reply,
             other => other,
         };

@@ -54,6 +54,7 @@ fn ct_state(state: State) -> &'static str {
         State::New => "trk,new",
         State::Established => "trk,est",
         State::Reply => "trk,est,rpl",
+        State::EstablishedRelated => "trk,est,rel",
         State::Related => "trk,rel",
         State::RelatedReply => "trk,rel,rpl",
         State::Invalid => "trk,inv",

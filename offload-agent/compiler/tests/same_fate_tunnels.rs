@@ -274,3 +274,20 @@ fn every_packet_into_a_tunnel() {
         }
     }
 }
+
+/// The state that tracking found, with those bits of it that flower does not have, in the header of a tunnel.
+#[test]
+fn what_tracking_found_as_a_key() {
+    let ports = tunnels();
+    let packets: Vec<Packet> = frames().iter().map(Frame::packet).collect();
+    for bits in ["0..7", "1..1", "1..2"] {
+        let rules = [
+            "in_port=1,tcp actions=ct(table=1,zone=5)".to_owned(),
+            format!(
+                "table=1,ct_state=+trk+est,tcp actions=move:NXM_NX_CT_STATE[{bits}]->NXM_NX_TUN_ID[{bits}],output:20"
+            ),
+        ];
+        let rules = ruleset(rules.map(|text| rule(&text)));
+        check_ports(&rules, &ports, &Capabilities::nicsim(), &[port(1)], &packets);
+    }
+}

@@ -154,7 +154,17 @@ fn answers(ruleset: &Ruleset) -> Vec<Conntrack> {
         zones: BTreeMap::from([(CtZone(5), marked), (CtZone(6), other)]),
         ..Conntrack::default()
     });
-    known.chain([anew]).chain(apart).collect()
+    let helped = has_helpers(ruleset).then(|| {
+        let state = State::EstablishedRelated;
+        let expected = Connection { state, ..Connection::default() };
+        Conntrack { zones: [(CtZone(5), expected)].into(), ..Conntrack::default() }
+    });
+    known.chain([anew]).chain(apart).chain(helped).collect()
+}
+
+fn has_helpers(ruleset: &Ruleset) -> bool {
+    let mut rules = ruleset.bridges.values().flat_map(|bridge| bridge.rules.values());
+    rules.any(|rule| rule.to_string().contains("alg="))
 }
 
 /// Whether a look at the second port can show anything that the first one does not.

@@ -55,6 +55,8 @@ pub enum State {
     Established,
     /// It belongs to it, in the other direction.
     Reply,
+    /// It belongs, in its direction, to an established connection that an application helper expected.
+    EstablishedRelated,
     /// It is an ICMP error about it, in its direction.
     Related,
     /// It is an ICMP error about it, in the other direction.
@@ -65,10 +67,11 @@ pub enum State {
 
 impl State {
     /// Every state.
-    pub const ALL: [State; 6] = [
+    pub const ALL: [State; 7] = [
         State::New,
         State::Established,
         State::Reply,
+        State::EstablishedRelated,
         State::Related,
         State::RelatedReply,
         State::Invalid,
@@ -87,6 +90,7 @@ impl State {
                 State::New => 0x01,
                 State::Established => 0x02,
                 State::Reply => 0x0a,
+                State::EstablishedRelated => 0x06,
                 State::Related => 0x04,
                 State::RelatedReply => 0x0c,
                 State::Invalid => 0x10,

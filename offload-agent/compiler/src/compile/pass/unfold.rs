@@ -345,7 +345,8 @@ impl<'a> Device<'_, 'a> {
         all.push(through);
         let mut next = way.clone();
         next.arrival = Arrival { tracked: true, bound: bound(way.arrival.bound, ct) };
-        next.state.tracked(&Bits::constant(zone.into()), 0, ct.asked.translates());
+        let state = Bits::link(Field::CtState);
+        next.state.tracked(&Bits::constant(zone.into()), state, ct.asked.translates());
         next.state.learn(&Match::any().with_masked(Field::IpFrag, 0, 3));
         next.translated_in = ct.asked.translates().then_some(zone);
         let start = (std::ptr::from_ref(ct).addr(), true);

@@ -5,7 +5,8 @@
 //! it cannot go back, so behind a second `ct` every state has an answer.
 //!
 //! Only TCP and UDP get here (`split` sees to it): no card tracks anything else, and without application helpers none of
-//! their packets is *related*, which is the one state that nobody could tell a translated packet from.
+//! their packets is *related*, which is the one state that nobody could tell a translated packet from. What a rule asks of a state that
+//! flower does not have (`snat`, `dnat`) is not known.
 
 use super::act::done;
 use super::explore::{Explorer, Lookup, Then, Walk};
@@ -20,9 +21,12 @@ use crate::openflow::{Ct, Field, Masked, Match, Zone};
 
 const NEW: u128 = 0x01;
 const ESTABLISHED: u128 = 0x02;
+const RELATED: u128 = 0x04;
 const REPLY: u128 = 0x08;
 const INVALID: u128 = 0x10;
 const TRACKED: u128 = 0x20;
+const SNAT: u128 = 0x40;
+const DNAT: u128 = 0x80;
 
 pub(super) fn track<'a>(explorer: &mut Explorer<'a>, walk: &mut Walk<'a>, ct: &'a Ct) -> Then {
     let asked = match asked(ct) {
@@ -118,7 +122,8 @@ fn explored<'a>(
         Zone::From(part) => next.state.read(part),
     };
     let bound = next.state.translated || next.committed || asked.commit;
-    next.state.tracked(&zone, state, asked.translates());
+    let known = !not_told(state, explorer.has_helpers);
+    next.state.tracked(&zone, Bits::constant(state).masked(known), asked.translates());
     next.state.translated = bound || asked.nat.is_some() && state & ESTABLISHED != 0;
     next.exposed |= next.state.translated && !walk.state.translated;
     // Fragments stay in OVS, see `split`.
@@ -132,6 +137,16 @@ fn explored<'a>(
     let edge = Edge { takes, tail };
     explorer.is_doomed(&before, std::slice::from_ref(&edge), 0);
     (edge, reads)
+}
+
+/// What OVS knows of a connection and flower does not: whether it is translated (`ovs_ct_update_key`), and whether a helper expected it, which
+/// flower says of its first packets only (`fl_ct_info_to_flower_map`).
+fn not_told(state: u128, has_helpers: bool) -> u128 {
+    match (state & INVALID, has_helpers) {
+        (0, true) => SNAT | DNAT | RELATED,
+        (0, false) => SNAT | DNAT,
+        _ => 0,
+    }
 }
 
 /// What TC is asked for; `Err` for what it cannot do.

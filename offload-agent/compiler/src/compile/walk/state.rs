@@ -199,7 +199,7 @@ impl State {
     }
 
     /// The packet comes back from connection tracking.
-    pub(in crate::compile) fn tracked(&mut self, zone: &Bits, ct_state: u128, translated: bool) {
+    pub(in crate::compile) fn tracked(&mut self, zone: &Bits, ct_state: Bits, translated: bool) {
         let changed = |field| is_ct(field) || translated && is_translated(field);
         self.slots.retain(|slot, bits| {
             bits.forget(changed);
@@ -209,7 +209,7 @@ impl State {
             self.set(Slot::Field(field), Bits::link(field));
         }
         self.set(Slot::Field(Field::CtZone), zone.clone());
-        self.set(Slot::Field(Field::CtState), Bits::constant(ct_state));
+        self.set(Slot::Field(Field::CtState), ct_state);
         self.told = without(&self.told, changed);
     }
 

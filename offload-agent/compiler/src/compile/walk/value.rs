@@ -79,10 +79,13 @@ impl Bits {
     }
 
     /// The field as the packet carries it.
-    pub(super) fn link(field: Field) -> Bits {
+    pub(in crate::compile) fn link(field: Field) -> Bits {
         let link = Link { at: 0, n_bits: field.bits(), field, from: 0 };
         let above = !low_bits(field.bits());
-        Bits { known: Masked { value: 0, mask: above }, links: smallvec![link] }
+        let mut bits = Bits { known: Masked { value: 0, mask: above }, links: smallvec![link] };
+        // What no packet has there, actions find to be 0.
+        bits.load(Masked { value: 0, mask: !field.full_mask() });
+        bits
     }
 
     /// Nothing is known.

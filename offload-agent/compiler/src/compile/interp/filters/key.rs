@@ -70,7 +70,8 @@ fn ct_state(state: State) -> CtState {
     CtState::TRK
         | match state {
             State::New => CtState::NEW,
-            State::Established => CtState::EST,
+            // Flower knows nothing of the connection that it was expected by.
+            State::Established | State::EstablishedRelated => CtState::EST,
             State::Reply => CtState::EST | CtState::RPL,
             State::Related => CtState::REL,
             State::RelatedReply => CtState::REL | CtState::RPL,
