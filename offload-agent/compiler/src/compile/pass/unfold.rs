@@ -510,6 +510,7 @@ impl<'a> Device<'_, 'a> {
             }
             (OfPort::IN_PORT, Some(port)) => PortRef { port, ..to },
             (port, Some(back)) if port == back => return,
+            (_, None) => return way.fail(Reason::NotKnown(Field::InPort)),
             _ => to,
         };
         // A rule may have written a port that is none, and nobody gets what is sent there.
@@ -524,8 +525,10 @@ impl<'a> Device<'_, 'a> {
     }
 
     fn encap(&self, way: &mut Way, to: PortRef, fields: &[Field], ecn: u8) {
-        if in_port(&way.state) == Some(to.port) {
-            return;
+        match in_port(&way.state) {
+            None => return way.fail(Reason::NotKnown(Field::InPort)),
+            Some(back) if back == to.port => return,
+            Some(_) => {}
         }
         match self.header(way, to, fields) {
             Some(encap) => {
@@ -727,7 +730,7 @@ impl Way {
 }
 
 fn in_port(state: &State) -> Option<OfPort> {
-    as_port(state.field(Field::InPort).value(Field::InPort.full_mask()))
+    as_port(state.settled(Slot::Field(Field::InPort)).value(Field::InPort.full_mask()))
 }
 
 fn as_port(value: Option<u128>) -> Option<OfPort> {

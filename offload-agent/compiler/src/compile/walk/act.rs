@@ -9,10 +9,14 @@ use super::{ct, group, output};
 use crate::capabilities::Inexact;
 use crate::compile::ir::{OnUntagged, Step, TAG_TYPES};
 use crate::compile::verdict::Reason;
-use crate::openflow::{Action, Field, Masked, Match, Resubmit, Subfield, TableId, VLAN_PRESENT};
+use crate::openflow::{
+    Action, Field, Masked, Match, OfPort, Resubmit, Subfield, TableId, VLAN_PRESENT,
+};
 
 const IPV4: u128 = 0x0800;
 const IPV6: u128 = 0x86dd;
+/// Below the service class there are the ECN bits.
+const DSCP_SHIFT: u16 = 2;
 
 impl<'a> Explorer<'a> {
     /// One action of a rule in a table.
@@ -121,6 +125,10 @@ fn edit(walk: &mut Walk<'_>, action: &Action) -> Then {
             tag(walk, Step::SetPcp { pcp: *pcp, untagged: OnUntagged::Leave })
         }
         Action::Move { src, dst } => copy(walk, *src, *dst, action),
+        // What the packet may not have is pushed as 0.
+        Action::Push(from) if !is_there(walk, from.field) => {
+            Then::End(End::Ovs(Reason::NotThere(from.field)))
+        }
         Action::Push(from) => {
             let depth = walk.state.stack;
             walk.state.stack = depth.saturating_add(1);
@@ -152,15 +160,24 @@ fn load(walk: &mut Walk<'_>, field: Field, masked: Masked, action: &Action) -> T
             None => refuse(action),
         };
     }
+    if field == Field::InPortOxm && !is_port_in_16_bits(masked) {
+        return refuse(action);
+    }
     let mut written = Match::any();
-    written.insert(field, masked);
-    for part in written.fields() {
+    written.insert(field, Masked::new(masked.value, masked.mask & field.full_mask()));
+    for part in written.fields().iter().filter(|part| part.masked.mask != 0) {
         if !is_there(walk, part.field) {
             return Then::End(End::Ovs(Reason::NotThere(part.field)));
         }
         walk.perform(Micro::Load(part.field, part.masked));
     }
     Then::Go
+}
+
+/// Whether a whole port in 32 bits is written that has a number in 16 bits, too.
+fn is_port_in_16_bits(masked: Masked) -> bool {
+    let wide = u32::try_from(masked.value).ok();
+    masked.mask == Field::InPortOxm.full_mask() && wide.and_then(OfPort::from_wide).is_some()
 }
 
 /// A write to the whole VLAN id with its presence bit, or to the whole priority.
@@ -181,16 +198,50 @@ fn set_tag(field: Field, masked: Masked) -> Option<Step> {
 }
 
 fn copy(walk: &mut Walk<'_>, from: Subfield, to: Subfield, action: &Action) -> Then {
-    if matches!(to.field, Field::VlanTci | Field::VlanVid | Field::VlanPcp) {
+    if !takes_copies(to.field) {
         return refuse(action);
     }
+    let Some((from, to)) = written(from, to) else { return Then::Go };
     // A field that the packet may not have reads as 0, and a write to it is not done.
     for field in [from.field, to.field] {
         if !is_there(walk, field) {
             return Then::End(End::Ovs(Reason::NotThere(field)));
         }
     }
-    done(walk, Micro::Copy(from, to))
+    done(walk, Micro::Copy(from, to));
+    comes_by_a_known_port(walk, to.field)
+}
+
+/// Fields that bits are copied into. The tag, and what goes by several names or by several widths, are not among them.
+fn takes_copies(field: Field) -> bool {
+    use Field::*;
+    !matches!(field, VlanTci | VlanVid | VlanPcp | InPortOxm)
+}
+
+/// What a copy writes of a type of service: the upper six bits (`mf_set_flow_value`).
+fn written(from: Subfield, to: Subfield) -> Option<(Subfield, Subfield)> {
+    let to = match to.field {
+        Field::IpDscp => Subfield { field: Field::NwTos, offset: to.offset + DSCP_SHIFT, ..to },
+        _ => to,
+    };
+    let lost = match to.field {
+        Field::NwTos => DSCP_SHIFT.saturating_sub(to.offset),
+        _ => 0,
+    };
+    let upper = |part: Subfield| Subfield {
+        offset: part.offset + lost,
+        n_bits: part.n_bits.saturating_sub(lost),
+        ..part
+    };
+    (to.n_bits > lost).then(|| (upper(from), upper(to)))
+}
+
+/// A packet is not sent back where it came from, so that has to be known.
+fn comes_by_a_known_port(walk: &mut Walk<'_>, written: Field) -> Then {
+    if written == Field::InPort && exact(walk, Field::InPort).is_none() {
+        return Then::End(End::Ovs(Reason::NotKnown(Field::InPort)));
+    }
+    Then::Go
 }
 
 fn pop(walk: &mut Walk<'_>, to: Subfield, action: &Action) -> Then {
@@ -199,7 +250,8 @@ fn pop(walk: &mut Walk<'_>, to: Subfield, action: &Action) -> Then {
         return refuse(action);
     }
     walk.state.stack = depth;
-    done(walk, Micro::Pop(to, depth))
+    done(walk, Micro::Pop(to, depth));
+    comes_by_a_known_port(walk, to.field)
 }
 
 fn dec_ttl(walk: &mut Walk<'_>) -> Then {
@@ -230,7 +282,8 @@ fn is_there(walk: &mut Walk<'_>, field: Field) -> bool {
     match field {
         IpSrc | IpDst => is(walk, EthType, &[IPV4]),
         Ipv6Src | Ipv6Dst | Ipv6Label => is(walk, EthType, &[IPV6]),
-        NwTos | NwEcn | NwTtl | NwProto | IpFrag => is(walk, EthType, &[IPV4, IPV6]),
+        VlanPcp => has_tag(walk),
+        NwTos | IpDscp | NwEcn | NwTtl | NwProto | IpFrag => is(walk, EthType, &[IPV4, IPV6]),
         ArpOp | ArpSpa | ArpTpa | ArpSha | ArpTha => is(walk, EthType, &[0x0806, 0x8035]),
         TcpSrc | TcpDst | TcpFlags => is(walk, NwProto, &[6]),
         UdpSrc | UdpDst => is(walk, NwProto, &[17]),
@@ -240,6 +293,14 @@ fn is_there(walk: &mut Walk<'_>, field: Field) -> bool {
         NdTarget | NdSll | NdTll | NdReserved | NdOptionsType => false,
         other => !matches!(other, MplsLabel | MplsTc | MplsTtl | MplsBos | NshFlags | NshTtl),
     }
+}
+
+fn has_tag(walk: &mut Walk<'_>) -> bool {
+    let mut reads = super::reads::Reads::default();
+    reads.test(&walk.state, Field::VlanTci, VLAN_PRESENT.into());
+    walk.reads(reads);
+    let present = walk.state.settled(Slot::Field(Field::VlanTci)).value(VLAN_PRESENT.into());
+    present == Some(VLAN_PRESENT.into())
 }
 
 /// The value of a field of the packet, where it is known.

@@ -114,6 +114,8 @@ impl State {
             Slot::InnerTag if self.one_tag => Bits::constant(0),
             Slot::Stack(_) | Slot::InnerTag => Bits::unknown(),
             Slot::Field(field) if is_zero(field, self.origin) => Bits::constant(0),
+            // The port in 32 bits, of which the lower 16 are those of `in_port`.
+            Slot::Field(Field::InPortOxm) => Bits::unknown(),
             Slot::Field(Field::ActsetOutput) => Bits::constant(OfPort::UNSET.0.into()),
             Slot::Field(field) => Bits::link(field),
         }
@@ -245,13 +247,24 @@ pub(super) fn without(takes: &Match, gone: impl Fn(Field) -> bool) -> Match {
     rest
 }
 
-/// The narrow registers that some bits are in, from the lowest bit on.
-pub(super) fn narrow(wide: Subfield) -> Vec<Subfield> {
-    let (first, words) = match wide.field {
-        Field::XReg(n) => (n.saturating_mul(2), 2),
-        Field::XxReg(n) => (n.saturating_mul(4), 4),
-        _ => return vec![wide],
-    };
+/// The places that some bits are in, from the lowest bit on: those of a [`Match`], which has one name for each.
+pub(super) fn narrow(named: Subfield) -> Vec<Subfield> {
+    let at = |field, lowest: u16| vec![Subfield { field, offset: named.offset + lowest, ..named }];
+    match named.field {
+        Field::XReg(n) => words(named, n.saturating_mul(2), 2),
+        Field::XxReg(n) => words(named, n.saturating_mul(4), 4),
+        Field::VlanVid => at(Field::VlanTci, 0),
+        Field::VlanPcp => at(Field::VlanTci, 13),
+        Field::IpDscp => at(Field::NwTos, 2),
+        Field::InPortOxm if named.offset + named.n_bits <= Field::InPort.bits() => {
+            at(Field::InPort, 0)
+        }
+        _ => vec![named],
+    }
+}
+
+/// The registers that some bits of a wide one are in.
+fn words(wide: Subfield, first: u8, words: u8) -> Vec<Subfield> {
     let mut parts = Vec::new();
     let (mut at, end) = (wide.offset, wide.offset + wide.n_bits);
     while at < end {
