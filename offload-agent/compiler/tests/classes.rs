@@ -215,7 +215,8 @@ fn check(rules: &Ruleset, ports: &PortMap, card: &Capabilities, packets: &[Packe
             let plan = &compiled.plan;
             let filters =
                 Filters { plan, ports, conntrack: &conntrack, encap_ecn: card.copies_ecn() };
-            for packet in packets.iter().filter(|one| one.tunnel.is_some() == of_tunnel) {
+            let here = packets.iter().filter(|one| one.tunnel.is_some() == of_tunnel);
+            for packet in here.filter(|packet| is_of_its_ethertype(packet)) {
                 // The card with the kernel behind it.
                 let followed = filters.follow(&ingress, packet, Parser::Card);
                 let found = Found { verdict: &verdict, compiled: &compiled, followed: &followed };
@@ -223,6 +224,12 @@ fn check(rules: &Ruleset, ports: &PortMap, card: &Capabilities, packets: &[Packe
             }
         }
     }
+}
+
+/// What the kernel takes for what it carries is of no class.
+fn is_of_its_ethertype(packet: &Packet) -> bool {
+    let seen = [Parser::Kernel, Parser::Card].map(|parser| Dissected::of(&packet.frame, parser));
+    seen[0].n_proto == seen[1].n_proto && seen[0].pppoe == seen[1].pppoe
 }
 
 struct Found<'a> {

@@ -21,10 +21,11 @@ use flow_compiler::openflow::text::{Names, parse_rules};
 use flow_compiler::ports::PortMap;
 use tc_filter::IfIndex;
 
-const STAGES: [(&str, Stage); 9] = [
+const STAGES: [(&str, Stage); 10] = [
     ("unfold", Stage::Unfold),
     ("split", Stage::Split),
     ("legalize", Stage::Legalize),
+    ("nested", Stage::Nested),
     ("ground", Stage::Ground),
     ("hoist", Stage::Hoist),
     ("shield", Stage::Shield),

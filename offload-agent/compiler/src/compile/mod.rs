@@ -3,7 +3,7 @@
 //! ```text
 //! Ruleset ─► arrive ─► walk ─► unfold ─┐                     Program: OpenFlow's view, tables and registers gone
 //!            ┌─────────────────────────┘
-//!            └► split ─► legalize ─► ground ─► hoist ─► shield ─► assign_chains ─► budget ─► assign_prios ─► lower ─► Plan
+//!            └► split ─► legalize ─► nested ─► ground ─► hoist ─► shield ─► assign_chains ─► budget ─► assign_prios ─► lower ─► Plan
 //!                                                                     FlowerProgram: flower's view
 //! ```
 //!
@@ -200,6 +200,7 @@ pub enum Stage {
     Unfold,
     Split,
     Legalize,
+    Nested,
     Ground,
     Hoist,
     Shield,
@@ -226,6 +227,7 @@ pub fn back(program: Program, input: &Input<'_>, last: Stage) -> FlowerProgram {
     };
     step(Stage::Split, |_, _| {});
     step(Stage::Legalize, pass::legalize::run);
+    step(Stage::Nested, pass::nested::run);
     step(Stage::Ground, pass::ground::run);
     step(Stage::Hoist, pass::hoist::run);
     step(Stage::Shield, pass::shield::run);

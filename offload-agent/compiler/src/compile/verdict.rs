@@ -77,6 +77,8 @@ pub enum Reason {
     TaggedBefore,
     /// Packets of a tunnel behind a rule that asks for an option: flower asks for all options at once.
     OtherOptions,
+    /// Frames that the kernel may take for what they carry.
+    Carries,
     /// A link protocol that OVS speaks on the port itself.
     LinkProtocol(&'static str),
     /// The card cannot match the field.
@@ -190,6 +192,7 @@ impl Reason {
             Reason::ArpOperation => "arp_operation",
             Reason::TaggedBefore => "tagged_before",
             Reason::OtherOptions => "other_options",
+            Reason::Carries => "carries",
             Reason::LinkProtocol(_) => "link_protocol",
             Reason::CardKey(_) => "card_key",
             Reason::CardAction(_) => "card_action",
@@ -247,6 +250,7 @@ impl Reason {
                 | Reason::FragmentFlags
                 | Reason::ArpOperation
                 | Reason::TaggedBefore
+                | Reason::Carries
                 | Reason::TtlExpires
                 | Reason::NotTracked
                 | Reason::ProtocolEdit
@@ -308,6 +312,9 @@ impl fmt::Display for Reason {
             }
             Reason::OtherOptions => f.write_str(
                 "OVS reads each option of a tunnel by itself, flower all at once, and a rule before asks for one",
+            ),
+            Reason::Carries => f.write_str(
+                "the kernel takes some packets for what they carry, so no filter tells them from these",
             ),
             Reason::LinkProtocol(name) => write!(f, "OVS itself speaks {name} on the port"),
             Reason::CardKey(key) => write!(f, "the card cannot match {key}"),

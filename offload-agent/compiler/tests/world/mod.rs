@@ -213,7 +213,7 @@ pub(crate) fn few_packets() -> Vec<Frame> {
         bodies
             .iter()
             .enumerate()
-            .filter(|(number, _)| ![2, 6, 8, 13, 14, 16, 21, 22].contains(number))
+            .filter(|(number, _)| ![2, 6, 8, 13, 14, 16, 21, 22, 33, 35].contains(number))
     };
     stacks
         .flat_map(|(_, tags)| bodies().map(move |(_, body)| frame(&tags, body)).collect::<Vec<_>>())
@@ -281,7 +281,21 @@ pub(crate) fn bodies() -> Vec<Vec<u8>> {
         vec![0x08, 0x06, 0, 1],
         vec![0x08, 0x00],
         ipv4_with(0x12, 64, 6, 0, &tcp_80),
+        ipv4(137, 0, &[0; 8]),
+        ipv6(137, &[0; 8]),
+        wrapped(0x892f, &[0; 4], &ipv4(6, 0, &tcp_80)),
+        pppoe(1, 0x0021),
     ]
+}
+
+/// A frame of another kind that has this one, from its EtherType on, behind a header.
+pub(crate) fn wrapped(ethertype: u16, header: &[u8], inner: &[u8]) -> Vec<u8> {
+    [&ethertype.to_be_bytes(), header, inner].concat()
+}
+
+/// A PPPoE frame with this code, 0 in a session, and this protocol.
+pub(crate) fn pppoe(code: u8, protocol: u16) -> Vec<u8> {
+    [&[0x88, 0x64, 0x11, code, 0, 1, 0, 2][..], &protocol.to_be_bytes()].concat()
 }
 
 pub(crate) fn tcp(src: u16, dst: u16, flags: u16) -> Vec<u8> {

@@ -113,6 +113,7 @@ fn is_odd(reason: &Reason) -> bool {
             | Reason::FragmentFlags
             | Reason::ArpOperation
             | Reason::TaggedBefore
+            | Reason::Carries
             | Reason::TtlExpires
     )
 }

@@ -7,6 +7,7 @@ pub(super) mod budget;
 pub(super) mod ground;
 pub(super) mod hoist;
 pub(super) mod legalize;
+pub(super) mod nested;
 mod overlap;
 pub(super) mod reach;
 pub(super) mod shield;

@@ -92,13 +92,19 @@ fn key(key: &FlowerMatch, protocol: EtherType, seen: &Dissected) -> bool {
     } else {
         true
     };
-    tags && innermost.is_none_or(|ethertype| ethertype.0 == seen.n_proto)
+    tags && innermost.is_none_or(|ethertype| is_of(ethertype, seen))
         && says(key.eth.dst, mac(seen.dst_mac))
         && says(key.eth.src, mac(seen.src_mac))
         && ip(&key.ip, seen)
         && layer_4(&key.l4, seen)
         && icmp(&key.icmp, seen)
         && arp(&key.arp, seen)
+}
+
+/// For PPPoE flower looks at the header instead (`fl_set_key_pppoe`).
+fn is_of(ethertype: EtherType, seen: &Dissected) -> bool {
+    const PPPOE: EtherType = EtherType(0x8864);
+    if ethertype == PPPOE { seen.pppoe } else { ethertype.0 == seen.n_proto }
 }
 
 fn says<T: Bits>(asked: Option<Masked<T>>, seen: T) -> bool {

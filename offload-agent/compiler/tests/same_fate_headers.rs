@@ -1,0 +1,116 @@
+//! Packets whose headers flower reads otherwise than OVS does: those it takes for what they carry, and those it gives up on.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot build its world fails")]
+
+mod world;
+
+use flow_compiler::capabilities::Capabilities;
+use flow_compiler::compile::interp::Frame;
+use world::{check, frame, ipv4, ipv6, ports, pppoe, rule, ruleset, tcp, wrapped};
+
+/// Every profile, and what is not known of `vlan-limit`. Without LLC frames SNAP is not looked at, a documented hole.
+fn cards() -> impl Iterator<Item = Capabilities> {
+    let profiles =
+        Capabilities::PROFILES.into_iter().map(|name| Capabilities::profile(name).unwrap());
+    let cards = profiles.map(|card| Capabilities { llc: true, ..card });
+    cards.chain([Capabilities { vlan_limit: None, ..Capabilities::nicsim() }])
+}
+
+fn check_all(rules: &[&str], packets: &[Frame]) {
+    for card in cards() {
+        check(&ruleset(rules.iter().map(|text| rule(text))), &ports(), &card, packets);
+    }
+}
+
+/// Bodies under no tag, one and two.
+fn tagged(bodies: &[Vec<u8>]) -> Vec<Frame> {
+    let stacks: [&[(u16, u16)]; 4] =
+        [&[], &[(0x8100, 5)], &[(0x88a8, 6)], &[(0x8100, 5), (0x8100, 6)]];
+    bodies.iter().flat_map(|body| stacks.map(|tags| frame(tags, body))).collect()
+}
+
+/// Frames that carry others, whole and cut off, and some that do not.
+fn carriers() -> Vec<Frame> {
+    let inner = ipv4(6, 0, &tcp(1000, 80, 2));
+    let batman = |version| [&[0x40, version][..], &[0; 20]].concat();
+    tagged(&[
+        ipv4(137, 0, &[0; 8]),
+        ipv4(137, 0x2000, &[0; 8]),
+        ipv4(137, 0x0010, &[0; 8]),
+        ipv6(137, &[0; 8]),
+        ipv6(60, &[137, 0, 1, 4, 0, 0, 0, 0, 0, 0, 0, 0]),
+        wrapped(0x892f, &[0; 4], &inner),
+        wrapped(0x88fb, &[0; 4], &inner),
+        wrapped(0x892f, &[0; 4], &wrapped(0x892f, &[0; 4], &[])),
+        wrapped(0x4305, &batman(15), &inner),
+        wrapped(0x4305, &batman(14), &inner),
+        pppoe(0, 0x0021),
+        pppoe(0, 0xc021),
+        pppoe(1, 0xc021),
+        wrapped(0x8847, &[0; 8], &[]),
+        inner.clone(),
+        ipv6(6, &tcp(1000, 80, 2)),
+        world::arp(1, 1, [10, 0, 0, 1]),
+        world::llc(),
+    ])
+}
+
+#[test]
+fn what_flower_takes_for_what_it_carries_goes_where_its_ethertype_leads() {
+    let packets = carriers();
+    let kinds = [
+        "ip",
+        "ip,nw_src=10.0.0.1",
+        "ip,nw_proto=137",
+        "ip,ip_frag=no",
+        "tcp",
+        "ipv6",
+        "ipv6,nw_proto=137",
+        "ipv6,nw_ttl=9",
+        "ip,dl_vlan=5",
+        "dl_type=0x892f",
+        "dl_type=0x88fb",
+        "dl_type=0x4305",
+        "dl_type=0x8864",
+        "dl_type=0x8847",
+        "arp",
+    ];
+    for kind in kinds {
+        for (first, second) in
+            [("drop", "output:2"), ("output:2", "drop"), ("CONTROLLER", "output:2")]
+        {
+            for below in ["in_port=1", "dl_dst=02:00:00:00:00:0b", "dl_vlan=5", "vlan_tci=0/0x1fff"]
+            {
+                let first = format!("priority=10,{kind} actions={first}");
+                let second = format!("priority=1,{below} actions={second}");
+                check_all(&[&first, &second, "priority=0 actions=output:3"], &packets);
+            }
+        }
+    }
+}
+
+/// The last rule's packets cannot be those of the first, but they can be those of the second.
+#[test]
+fn other_ethertypes_are_kept_from_filters_behind() {
+    check_all(
+        &[
+            "priority=9,ip,dl_src=02:00:00:00:00:0c actions=drop",
+            "priority=5,dl_dst=02:00:00:00:00:0b actions=output:2",
+            "priority=1,dl_src=02:00:00:00:00:0a actions=output:3",
+        ],
+        &carriers(),
+    );
+}
+
+#[test]
+fn what_flower_takes_for_what_it_carries_is_told_in_later_tables() {
+    let packets = carriers();
+    for first in ["", "dl_vlan=5,", "ip,", "ct_state=-trk,"] {
+        let first =
+            format!("{first}actions=move:NXM_OF_ETH_SRC[0..3]->NXM_NX_REG0[0..3],resubmit(,1)");
+        for kind in ["ip,nw_src=10.0.0.1", "ipv6", "dl_type=0x892f", "ip,ip_frag=no"] {
+            let drop = format!("table=1,priority=2,{kind} actions=drop");
+            check_all(&[&first, &drop, "table=1,priority=1 actions=output:2"], &packets);
+        }
+    }
+}
