@@ -30,6 +30,12 @@ pub(crate) struct DifferentialArgs {
     /// A directory with rulesets of real systems, one directory each; may be given several times.
     #[arg(long, value_name = "DIR")]
     rulesets: Vec<PathBuf>,
+    /// Only rulesets that aim at one thing; an unknown name tells those there are.
+    #[arg(long, value_name = "NAME")]
+    aim: Option<String>,
+    /// Stop after so many differences.
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    most: u64,
 }
 
 impl DifferentialArgs {
@@ -44,6 +50,8 @@ impl DifferentialArgs {
             packets: self.packets,
             save: self.save,
             rulesets: self.rulesets,
+            aim: self.aim,
+            most: self.most,
         };
         let same = differential::run(&options)?;
         Ok(if same { ExitCode::SUCCESS } else { ExitCode::from(exit::FAILED) })

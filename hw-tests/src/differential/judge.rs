@@ -29,6 +29,10 @@ use super::trace::{self, Traced};
 const VLAN_LIMIT: u8 = 1;
 /// Zones that connections may be known in.
 const ZONES: [u16; 4] = [0, 5, 6, 7];
+/// The ends that a connection may be translated at.
+const TRANSLATIONS: [&[u128]; 4] = [&[], &[SNAT], &[DNAT], &[SNAT, DNAT]];
+const SNAT: u128 = trace::TRANSLATED[0].0;
+const DNAT: u128 = trace::TRANSLATED[1].0;
 /// A packet that recirculates more often is not asked about.
 const MOST_STARTS: usize = 12;
 
@@ -134,10 +138,12 @@ impl Oracle {
         scenario: &Scenario,
         arrival: &Arrival,
         states: &[State],
+        told: u128,
     ) -> anyhow::Result<Option<Traced>> {
         let bridge = &arrival.ingress.bridge;
         let rules = scenario.ruleset.bridges.get(bridge);
-        let words = trace::request(&bridge.0, arrival.ingress.port, rules, &arrival.packet, states);
+        let (port, packet) = (arrival.ingress.port, &arrival.packet);
+        let words = trace::request(&bridge.0, port, rules, packet, states, told);
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let answer = self.switch.ask("ofproto/trace", &words)?;
         if trace::learned(&answer) {
@@ -225,9 +231,12 @@ pub(crate) fn scenario(
     let loaded = &Scenario { ruleset: carried(&scenario.ruleset), ..scenario.clone() };
     tally.filters += u64::try_from(compiled.plan.filters.len())?;
     for _ in 0..packets {
-        let arrival = packets::arrival(chance, &scenario.ruleset, &scenario.ports);
+        let arrival = packets::arrival(chance, scenario);
         tally.pairs += 1;
-        let conntrack = made_up(chance);
+        let mut conntrack = made_up(chance);
+        if scenario.twists.translated {
+            conntrack.told = chance.of(&TRANSLATIONS).iter().sum();
+        }
         if let Some(difference) = against_ovs(oracle, loaded, &arrival, &conntrack, tally)? {
             tally.differ("OVS", &difference);
         }
@@ -366,7 +375,7 @@ fn against_ovs(
         tally.skip("the choices recirculate differently");
         return Ok(None);
     };
-    let Some(traced) = oracle.trace(loaded, arrival, &states)? else {
+    let Some(traced) = oracle.trace(loaded, arrival, &states, conntrack.told)? else {
         tally.skip("OVS does not translate it");
         return Ok(None);
     };

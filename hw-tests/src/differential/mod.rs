@@ -25,8 +25,11 @@ mod unixctl;
 
 use std::time::{Duration, Instant};
 
+use flow_compiler::ports::PortMap;
+
 use chance::Chance;
-use generate::Scenario;
+use generate::aims::Aim;
+use generate::{Scenario, Twists, aims};
 use judge::{Oracle, Tally};
 
 /// So often ovs-vswitchd may end by itself.
@@ -51,6 +54,10 @@ pub struct Options {
     pub save: std::path::PathBuf,
     /// Directories with rulesets of real systems.
     pub rulesets: Vec<std::path::PathBuf>,
+    /// Only rulesets that aim at this.
+    pub aim: Option<String>,
+    /// So many differences are enough.
+    pub most: u64,
 }
 
 /// When to stop.
@@ -65,36 +72,28 @@ pub enum Limit {
 /// Runs; whether no difference was found.
 pub fn run(options: &Options) -> anyhow::Result<bool> {
     let started = Instant::now();
-    let ports = topology::topology();
+    let aim = options.aim.as_deref().map(aims::named).transpose()?;
     let mut tally = Tally { save: Some(options.save.clone()), ..Tally::default() };
     real(options, &mut tally)?;
-    let mut oracle = Oracle::start(&ports, &topology::options())?;
+    let mut oracles = Oracles::default();
     let mut seed = options.seed;
     while !over(options.until, started, &tally) {
         let mut chance = Chance::from_seed(seed);
-        let ruleset = match seed {
-            seed if seed.is_multiple_of(OVERLAY_EVERY) => generate::overlay::ruleset(&mut chance)?,
-            seed if seed % COPIES.0 == COPIES.1 => generate::mixed::with_copied_ports(&mut chance)?,
-            seed if SHARED.1.contains(&(seed % SHARED.0)) => {
-                generate::shared::ruleset(&mut chance)?
-            }
-            _ => generate::mixed::ruleset(&mut chance)?,
-        };
-        let scenario = Scenario { name: format!("seed {seed}"), ports: ports.clone(), ruleset };
-        let asked =
-            judge::scenario(&mut oracle, &scenario, options.packets, &mut chance, &mut tally);
+        let scenario = scenario(seed, aim, &mut chance)?;
+        let oracle = oracles.with(&scenario)?;
+        let asked = judge::scenario(oracle, &scenario, options.packets, &mut chance, &mut tally);
         if let Err(error) = asked {
             // Some rules are too much for OVS itself.
             println!("{}: {error:#}; ovs-vswitchd is started again", scenario.name);
             tally.crashes += 1;
             anyhow::ensure!(tally.crashes < MOST_CRASHES, "ovs-vswitchd ends again and again");
-            oracle = Oracle::start(&ports, &topology::options())?;
+            oracles = Oracles::default();
         }
         seed += 1;
         if seed.is_multiple_of(50) {
             println!("{}", tally.line(started.elapsed()));
         }
-        if tally.differences > 20 {
+        if tally.differences >= options.most {
             break;
         }
     }
@@ -102,13 +101,53 @@ pub fn run(options: &Options) -> anyhow::Result<bool> {
     Ok(tally.differences == 0)
 }
 
+/// The ruleset of a seed, or the one that it gives for an aim.
+fn scenario(seed: u64, aim: Option<&'static Aim>, chance: &mut Chance) -> anyhow::Result<Scenario> {
+    let name = format!("seed {seed}");
+    if let Some(aim) = aim {
+        return aim.scenario(name, chance);
+    }
+    let ruleset = match seed {
+        seed if seed.is_multiple_of(OVERLAY_EVERY) => generate::overlay::ruleset(chance)?,
+        seed if seed % COPIES.0 == COPIES.1 => generate::mixed::with_copied_ports(chance)?,
+        seed if SHARED.1.contains(&(seed % SHARED.0)) => generate::shared::ruleset(chance)?,
+        seed => match aims::of(seed) {
+            Some(aim) => return aim.scenario(name, chance),
+            None => generate::mixed::ruleset(chance)?,
+        },
+    };
+    Ok(Scenario { name, ports: topology::topology(), ruleset, twists: Twists::default() })
+}
+
+/// A switch for each set of bridges, once it is needed.
+#[derive(Default)]
+struct Oracles(Vec<(PortMap, Oracle)>);
+
+impl Oracles {
+    /// The one with these ports.
+    fn with(&mut self, scenario: &Scenario) -> anyhow::Result<&mut Oracle> {
+        let known = self.0.iter().position(|(ports, _)| *ports == scenario.ports);
+        let place = match known {
+            Some(place) => place,
+            None => {
+                self.0.push((scenario.ports.clone(), oracle(scenario)?));
+                self.0.len() - 1
+            }
+        };
+        Ok(&mut self.0[place].1)
+    }
+}
+
+fn oracle(scenario: &Scenario) -> anyhow::Result<Oracle> {
+    let named = scenario.ruleset.bridges.values().map(|rules| rules.tunnel_options.clone());
+    Oracle::start(&scenario.ports, &named.flatten().collect())
+}
+
 /// The rulesets of real systems, each on a switch of its own.
 fn real(options: &Options, tally: &mut Tally) -> anyhow::Result<()> {
     for directory in &options.rulesets {
         for scenario in generate::real::scenarios(directory)? {
-            let named = scenario.ruleset.bridges.values().map(|rules| rules.tunnel_options.clone());
-            let named = named.flatten().collect();
-            let mut oracle = Oracle::start(&scenario.ports, &named)?;
+            let mut oracle = oracle(&scenario)?;
             let mut chance = Chance::from_seed(options.seed);
             judge::scenario(&mut oracle, &scenario, options.packets, &mut chance, tally)?;
             println!("{}", scenario.name);

@@ -5,6 +5,9 @@ use std::collections::{BTreeMap, VecDeque};
 use flow_compiler::compile::interp::{Packet, State, TunnelHeader};
 use flow_compiler::openflow::{BridgeRules, OfPort};
 
+/// Which end is translated, in `ct_state`.
+pub(crate) const TRANSLATED: [(u128, &str); 2] = [(0x40, "snat"), (0x80, "dnat")];
+
 /// The words of a request: a packet as bytes, with what travels beside it, and what connection tracking is to say each
 /// time the packet recirculates.
 pub(crate) fn request(
@@ -13,11 +16,12 @@ pub(crate) fn request(
     rules: Option<&BridgeRules>,
     packet: &Packet,
     states: &[State],
+    translated: u128,
 ) -> Vec<String> {
     let tunnel = packet.tunnel.as_ref().map_or_else(String::new, |header| tunnel(header, rules));
     let mut words = vec![bridge.to_owned(), format!("in_port={}{tunnel}", port.0)];
     for state in states {
-        words.extend(["--ct-next".to_owned(), ct_state(*state).to_owned()]);
+        words.extend(["--ct-next".to_owned(), ct_state(*state, translated)]);
     }
     words.push(packet.frame.0.iter().map(|byte| format!("{byte:02x}")).collect());
     words
@@ -49,16 +53,18 @@ fn tunnel(header: &TunnelHeader, rules: Option<&BridgeRules>) -> String {
     words
 }
 
-fn ct_state(state: State) -> &'static str {
-    match state {
+fn ct_state(state: State, translated: u128) -> String {
+    let state = match state {
         State::New => "trk,new",
         State::Established => "trk,est",
         State::Reply => "trk,est,rpl",
         State::EstablishedRelated => "trk,est,rel",
         State::Related => "trk,rel",
         State::RelatedReply => "trk,rel,rpl",
-        State::Invalid => "trk,inv",
-    }
+        State::Invalid => return "trk,inv".to_owned(),
+    };
+    let at = TRANSLATED.iter().filter(|(bit, _)| translated & bit != 0);
+    at.fold(state.to_owned(), |state, (_, end)| format!("{state},{end}"))
 }
 
 /// Whether the switch has learned an address on the way: also where only a longer or shorter packet goes
@@ -111,6 +117,13 @@ mod tests {
         let traced = Traced::parse(answer).unwrap();
         assert_eq!(traced.first, "ct(zone=5),recirc(0x1)");
         assert_eq!(traced.again["0x1"], ["2"]);
+    }
+
+    #[test]
+    fn what_is_invalid_is_nothing_else() {
+        assert_eq!(ct_state(State::Reply, 0xc0), "trk,est,rpl,snat,dnat");
+        assert_eq!(ct_state(State::New, 0x80), "trk,new,dnat");
+        assert_eq!(ct_state(State::Invalid, 0xc0), "trk,inv");
     }
 
     #[test]

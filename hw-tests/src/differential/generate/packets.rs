@@ -11,7 +11,7 @@ use tc_filter::GeneveOption;
 
 use super::super::chance::Chance;
 use super::super::packet::{Fragment, Ip, Network, Spec};
-use super::HOSTS;
+use super::{HOSTS, Scenario};
 
 const IPS: [u32; 6] =
     [0x0a00_0001, 0x0a00_0002, 0x0a00_0003, 0x0a01_0009, 0x0a00_0102, 0xc0a8_0001];
@@ -37,11 +37,15 @@ pub(crate) struct Arrival {
 }
 
 /// A packet for a ruleset.
-pub(crate) fn arrival(chance: &mut Chance, ruleset: &Ruleset, ports: &PortMap) -> Arrival {
+pub(crate) fn arrival(chance: &mut Chance, scenario: &Scenario) -> Arrival {
+    let Scenario { ruleset, ports, twists, .. } = scenario;
     let (ingress, mut spec) = aimed(chance, ruleset, ports);
     // A register sees ports of a first fragment, and a table sees none.
     if copies_ports(ruleset) && chance.one_in(4) {
         spec.ip().into_iter().for_each(|ip| ip.fragment = Fragment::First);
+    }
+    if let Some(twist) = twists.packet {
+        twist(chance, &mut spec);
     }
     Arrival { ingress, packet: Packet { frame: spec.frame(), tunnel: spec.tunnel } }
 }

@@ -14,7 +14,7 @@ use flow_compiler::ports::{
     Database, Port, PortIfIndex, PortKind, PortMap, SwitchPort, SwitchRole,
 };
 
-use super::Scenario;
+use super::{Scenario, Twists};
 
 /// Names of flow files, the first that is there.
 const FLOWS: [&str; 2] = ["flows.nostats.txt", "flows.txt"];
@@ -50,7 +50,8 @@ fn scenario(directory: &Path) -> anyhow::Result<Scenario> {
             ruleset.bridges.insert(bridge.clone(), rules);
         }
     }
-    Ok(Scenario { name: directory.display().to_string(), ports, ruleset })
+    let name = directory.display().to_string();
+    Ok(Scenario { name, ports, ruleset, twists: Twists::default() })
 }
 
 fn bridge_rules(

@@ -19,6 +19,8 @@ pub struct Conntrack {
     pub zones: BTreeMap<CtZone, Connection>,
     /// Who answers.
     pub oracle: Oracle,
+    /// How `ofproto/trace` is told to say that connections are translated, as bits of `ct_state`; the kernel knows by itself.
+    pub told: u128,
 }
 
 /// Who answers, which decides how addresses are translated and where marks come from.

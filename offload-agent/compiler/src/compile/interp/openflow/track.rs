@@ -120,9 +120,16 @@ impl<'w> Walk<'w> {
         flow.set(Field::CtState, found.state.openflow());
         flow.set(Field::CtMark, found.mark.into());
         flow.set(Field::CtLabel, found.label);
-        if self.world.conntrack.oracle == Oracle::Kernel {
-            flow.set(Field::CtState, found.state.openflow() | translated(found));
-            original(&mut flow, asked, found);
+        match self.world.conntrack.oracle {
+            Oracle::Kernel => {
+                flow.set(Field::CtState, found.state.openflow() | translated(found));
+                original(&mut flow, asked, found);
+            }
+            // OVS takes no more than "invalid" with it (`validate_ct_state`).
+            Oracle::Trace if found.state == Relation::Invalid => {}
+            Oracle::Trace => {
+                flow.set(Field::CtState, found.state.openflow() | self.world.conntrack.told);
+            }
         }
         state.base = flow.clone();
         state.flow = flow;
