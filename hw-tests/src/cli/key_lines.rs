@@ -1,5 +1,6 @@
 //! `hw-tests key-lines`: whether the tests would notice.
 
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -13,6 +14,9 @@ pub(crate) struct KeyLinesArgs {
     /// Only the lines with one of these words in their names.
     #[arg(value_name = "WORD")]
     words: Vec<String>,
+    /// Break as many at once, each in a copy of its own.
+    #[arg(long, value_name = "N", default_value_t = NonZeroUsize::MIN)]
+    jobs: NonZeroUsize,
     /// Only list them.
     #[arg(long)]
     list: bool,
@@ -24,7 +28,7 @@ impl KeyLinesArgs {
             key_lines::read()?.iter().for_each(|line| println!("{line}"));
             return Ok(ExitCode::SUCCESS);
         }
-        let all = key_lines::run(&self.words)?;
+        let all = key_lines::run(&self.words, self.jobs.get())?;
         Ok(if all { ExitCode::SUCCESS } else { ExitCode::from(exit::FAILED) })
     }
 }

@@ -6,6 +6,8 @@
 mod list;
 mod tree;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 pub use list::{KeyLine, read};
@@ -25,12 +27,60 @@ enum Outcome {
     NoProgram(String),
 }
 
-/// Breaks the lines whose name or pass has one of these words in it, or all; whether a test misses each.
-pub fn run(words: &[String]) -> anyhow::Result<bool> {
+/// Breaks the lines whose name or pass has one of these words in it, or all, in as many copies at once; whether a test misses
+/// each.
+pub fn run(words: &[String], jobs: usize) -> anyhow::Result<bool> {
     let lines = read()?;
     let chosen: Vec<&KeyLine> = lines.iter().filter(|line| line.is_one_of(words)).collect();
     anyhow::ensure!(!chosen.is_empty(), "no key line has any of {words:?} in its name");
-    let tree = Tree::copied()?;
+    let next = AtomicUsize::new(0);
+    let workers = thread::scope(|scope| {
+        let workers: Vec<_> = (0..jobs)
+            .map(|number| {
+                let (chosen, next) = (&chosen, &next);
+                scope.spawn(move || work(number, chosen, next))
+            })
+            .collect();
+        workers.into_iter().map(|worker| worker.join()).collect::<Vec<_>>()
+    });
+    let mut not_missed = Vec::new();
+    for worker in workers {
+        not_missed.extend(worker.map_err(|_| anyhow::anyhow!("a worker panicked"))??);
+    }
+    println!("{} of {} lines are missed by a test", chosen.len() - not_missed.len(), chosen.len());
+    not_missed.iter().for_each(|line| println!("  not missed: {line}"));
+    Ok(not_missed.is_empty())
+}
+
+/// Breaks one line after the other in a copy of its own, until none is left; those that no test misses.
+fn work<'a>(
+    copy: usize,
+    chosen: &[&'a KeyLine],
+    next: &AtomicUsize,
+) -> anyhow::Result<Vec<&'a KeyLine>> {
+    let tree = Tree::copied(copy)?;
+    passes_unbroken(&tree, chosen)?;
+    let mut not_missed = Vec::new();
+    while let Some((number, line)) = take(chosen, next) {
+        let started = Instant::now();
+        let outcome = tree.without(line)?;
+        let (place, all) = (number + 1, chosen.len());
+        println!("[{place:3}/{all}] {line}: {} ({})", outcome.text(), seconds(started.elapsed()));
+        if !matches!(outcome, Outcome::Missed(_) | Outcome::Hangs) {
+            not_missed.push(line);
+        }
+    }
+    Ok(not_missed)
+}
+
+/// The next line that nobody has taken.
+fn take<'a>(chosen: &[&'a KeyLine], next: &AtomicUsize) -> Option<(usize, &'a KeyLine)> {
+    let number = next.fetch_add(1, Ordering::Relaxed);
+    Some((number, chosen.get(number)?))
+}
+
+/// A judge that fails anyway would say that every line is missed.
+fn passes_unbroken(tree: &Tree, chosen: &[&KeyLine]) -> anyhow::Result<()> {
     let mut judges: Vec<Judge> = chosen.iter().map(|line| line.by).collect();
     judges.sort_unstable();
     judges.dedup();
@@ -40,19 +90,7 @@ pub fn run(words: &[String]) -> anyhow::Result<bool> {
         anyhow::ensure!(whole, "{judge} fails though nothing is broken: {}", outcome.text());
         println!("nothing broken: {judge} passes");
     }
-    let mut not_missed = Vec::new();
-    for (number, line) in chosen.iter().enumerate() {
-        let started = Instant::now();
-        let outcome = tree.without(line)?;
-        let (place, all) = (number + 1, chosen.len());
-        println!("[{place:3}/{all}] {line}: {} ({})", outcome.text(), seconds(started.elapsed()));
-        if !matches!(outcome, Outcome::Missed(_) | Outcome::Hangs) {
-            not_missed.push(line.to_string());
-        }
-    }
-    println!("{} of {} lines are missed by a test", chosen.len() - not_missed.len(), chosen.len());
-    not_missed.iter().for_each(|line| println!("  not missed: {line}"));
-    Ok(not_missed.is_empty())
+    Ok(())
 }
 
 impl Outcome {

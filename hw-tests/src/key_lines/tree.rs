@@ -38,9 +38,9 @@ pub(super) struct Tree {
 
 impl Tree {
     /// Copies all files that are not ignored. Those that are as they were stay untouched, so that they are not built again.
-    pub(super) fn copied() -> anyhow::Result<Tree> {
+    pub(super) fn copied(number: usize) -> anyhow::Result<Tree> {
         let from = root();
-        let home = from.join("target/key-lines");
+        let home = from.join("target/key-lines").join(number.to_string());
         let tree = Tree { root: home.join("tree"), target: home.join("build") };
         let mut list = Command::new("git");
         list.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]);
@@ -111,6 +111,8 @@ impl Tree {
         let mut cargo = Command::new("timeout");
         cargo.args([MOST_SECONDS, "cargo"]).args(words);
         cargo.current_dir(&self.root).env("CARGO_TARGET_DIR", &self.target);
+        // A compiler that is a little slower is there much sooner.
+        cargo.env("CARGO_PROFILE_DEV_LTO", "off");
         cargo
     }
 }

@@ -148,7 +148,11 @@ fn answers(ruleset: &Ruleset) -> Vec<Conntrack> {
         ..Conntrack::default()
     });
     // As the datapath that reads a packet anew, and says so where that makes a difference.
-    let anew = Conntrack { zones: BTreeMap::from([(CtZone(5), plain[1])]), oracle: Oracle::Trace };
+    let anew = Conntrack {
+        zones: BTreeMap::from([(CtZone(5), plain[1])]),
+        oracle: Oracle::Trace,
+        ..Conntrack::default()
+    };
     // Translated in one zone, and new or established in another.
     let apart = [plain[0], plain[1]].map(|other| Conntrack {
         zones: BTreeMap::from([(CtZone(5), marked), (CtZone(6), other)]),
