@@ -19,6 +19,8 @@ pub struct KeyLine {
     pub pass: String,
     /// What is wrong without it.
     pub loses: String,
+    /// The tests of the small world that are asked first.
+    pub(super) test: Option<String>,
     file: PathBuf,
     line: String,
     #[serde(default)]
@@ -120,6 +122,16 @@ mod tests {
                 let counts = is_file && !ONLY_LISTS.iter().any(|list| Path::new(list) == path);
                 assert!(!counts || known.contains(&path), "{} has no key line", path.display());
             }
+        }
+    }
+
+    #[test]
+    fn the_tests_to_ask_first_are_there() {
+        let tests = crate::key_lines::tree::root().join("offload-agent/compiler/tests");
+        for line in read().unwrap() {
+            let Some(test) = &line.test else { continue };
+            let file = tests.join(format!("same_fate_{test}.rs"));
+            assert!(file.is_file(), "{line}: {} is not there", file.display());
         }
     }
 

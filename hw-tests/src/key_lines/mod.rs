@@ -85,7 +85,7 @@ fn passes_unbroken(tree: &Tree, chosen: &[&KeyLine]) -> anyhow::Result<()> {
     judges.sort_unstable();
     judges.dedup();
     for judge in judges {
-        let outcome = tree.judge(judge)?;
+        let outcome = tree.judge(judge, None)?;
         let whole = matches!(outcome, Outcome::NotMissed);
         anyhow::ensure!(whole, "{judge} fails though nothing is broken: {}", outcome.text());
         println!("nothing broken: {judge} passes");

@@ -62,27 +62,29 @@ impl Tree {
         let path = line.path(&self.root);
         let whole = fs::read_to_string(&path)?;
         fs::write(&path, line.broken(&whole)?)?;
-        let outcome = self.judge(line.by);
+        let outcome = self.judge(line.by, line.test.as_deref());
         fs::write(&path, whole)?;
         outcome
     }
 
-    pub(super) fn judge(&self, by: Judge) -> anyhow::Result<Outcome> {
+    /// What the tests say, of the small world these first.
+    pub(super) fn judge(&self, by: Judge, first: Option<&str>) -> anyhow::Result<Outcome> {
         match by {
-            Judge::SmallWorld => self.tests(&self.small_world()?),
+            Judge::SmallWorld => self.tests(&self.small_world(first)?),
             Judge::Texts => self.tests(&TEXTS.map(str::to_owned)),
             Judge::Units => outcome(self.cargo(&TEST).arg("--lib")),
             Judge::Differential => self.differential(),
         }
     }
 
-    /// The tests of the small world, by name.
-    fn small_world(&self) -> anyhow::Result<Vec<String>> {
+    /// The tests of the small world, by name, behind those that are asked first.
+    fn small_world(&self, first: Option<&str>) -> anyhow::Result<Vec<String>> {
         let tests = fs::read_dir(self.root.join("offload-agent/compiler/tests"))?;
         let names = tests.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
         let names = names.filter_map(|name| name.strip_suffix(".rs").map(str::to_owned));
         let mut names: Vec<String> = names.filter(|name| name.starts_with(SMALL_WORLD)).collect();
-        names.sort();
+        let first = first.map(|name| format!("{SMALL_WORLD}_{name}"));
+        names.sort_by_key(|name| (first.as_ref() != Some(name), name.clone()));
         Ok(names)
     }
 
