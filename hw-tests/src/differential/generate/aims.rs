@@ -2,10 +2,12 @@
 
 use anyhow::Context;
 use flow_compiler::openflow::Ruleset;
+use flow_compiler::ports::PortMap;
 
 use super::super::chance::Chance;
 use super::super::topology;
-use super::{Scenario, Twists, tracked};
+use super::{Scenario, Twists};
+use super::{aliases, tracked};
 
 /// Of so many seeds, those that leave one of these rests aim at something.
 const AIMED: (u64, [u64; 2]) = (16, [4, 14]);
@@ -16,23 +18,27 @@ pub(crate) struct Aim {
     /// What it is called.
     name: &'static str,
     ruleset: fn(&mut Chance) -> anyhow::Result<Ruleset>,
+    ports: fn() -> PortMap,
     twists: Twists,
 }
 
-const PLAIN: Twists = Twists { packet: None, translated: false };
+/// On the usual ports, with usual packets.
+const fn plain(name: &'static str, ruleset: fn(&mut Chance) -> anyhow::Result<Ruleset>) -> Aim {
+    let twists = Twists { packet: None, translated: false };
+    Aim { name, ruleset, ports: topology::topology, twists }
+}
 
-const AIMS: &[Aim] = &[Aim {
-    name: "tracked",
-    ruleset: tracked::ruleset,
-    twists: Twists { translated: true, ..PLAIN },
-}];
+const AIMS: &[Aim] = &[
+    Aim { twists: Twists { packet: None, translated: true }, ..plain("tracked", tracked::ruleset) },
+    plain("aliases", aliases::ruleset),
+];
 
 impl Aim {
     /// One of its rulesets.
     pub(crate) fn scenario(&self, name: String, chance: &mut Chance) -> anyhow::Result<Scenario> {
         let ruleset = (self.ruleset)(chance).with_context(|| self.name)?;
         let name = format!("{name}, {}", self.name);
-        Ok(Scenario { name, ports: topology::topology(), ruleset, twists: self.twists })
+        Ok(Scenario { name, ports: (self.ports)(), ruleset, twists: self.twists })
     }
 }
 

@@ -2,6 +2,7 @@
 //! one thing.
 
 pub(crate) mod aims;
+mod aliases;
 mod lines;
 pub(crate) mod mixed;
 pub(crate) mod overlay;

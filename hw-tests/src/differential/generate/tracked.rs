@@ -49,7 +49,7 @@ pub(crate) fn ruleset(chance: &mut Chance) -> anyhow::Result<Ruleset> {
                 "table={table},priority={priority},{packets},ct_state={state} actions={does}"
             ));
         }
-        lines.push(format!("table={table},priority=0 actions={}", does(chance, table)));
+        lines.push(format!("table={table},priority=0,ip actions={}", does(chance, table)));
     }
     lines::ruleset(&lines)
 }
