@@ -7,6 +7,7 @@ mod lines;
 pub(crate) mod mixed;
 pub(crate) mod overlay;
 pub(crate) mod packets;
+mod port_in_packet;
 pub(crate) mod real;
 pub(crate) mod shared;
 mod tracked;
