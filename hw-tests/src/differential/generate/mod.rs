@@ -11,6 +11,7 @@ mod port_in_packet;
 pub(crate) mod real;
 pub(crate) mod shared;
 mod tracked;
+mod ttl;
 
 use flow_compiler::openflow::Ruleset;
 use flow_compiler::ports::PortMap;
