@@ -3,6 +3,7 @@
 
 pub(crate) mod aims;
 mod aliases;
+mod conjunctions;
 mod lines;
 pub(crate) mod mixed;
 pub(crate) mod overlay;
