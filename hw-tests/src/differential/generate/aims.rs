@@ -7,7 +7,7 @@ use flow_compiler::ports::PortMap;
 use super::super::chance::Chance;
 use super::super::topology;
 use super::{Scenario, Twists};
-use super::{aliases, conjunctions, port_in_packet, tracked, ttl};
+use super::{aliases, conjunctions, port_in_packet, recursion, tracked, ttl};
 
 /// Of so many seeds, those that leave one of these rests aim at something.
 const AIMED: (u64, [u64; 2]) = (16, [4, 14]);
@@ -34,6 +34,7 @@ const AIMS: &[Aim] = &[
     plain("port-in-packet", port_in_packet::ruleset),
     plain("ttl", ttl::ruleset),
     plain("conjunctions", conjunctions::ruleset),
+    plain("recursion", recursion::ruleset),
 ];
 
 impl Aim {

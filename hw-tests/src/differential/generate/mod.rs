@@ -10,6 +10,7 @@ pub(crate) mod overlay;
 pub(crate) mod packets;
 mod port_in_packet;
 pub(crate) mod real;
+mod recursion;
 pub(crate) mod shared;
 mod tracked;
 mod ttl;
