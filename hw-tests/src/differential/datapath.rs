@@ -307,10 +307,12 @@ fn tunnel_header(inside: &str) -> Option<(String, TunnelHeader)> {
         .find_map(|(kind, device)| Some((header.get(kind)?, device)))?;
     let id =
         words(kind).get("vni").and_then(|vni| number(vni)).and_then(|vni| u64::try_from(vni).ok());
+    // No header of ours has flags: one with a flag goes to another device than any of ours.
+    let flag = if split(kind).contains(&"oam") { " (oam)" } else { "" };
     let src: IpAddr = ip.get("src")?.parse().ok()?;
     let ours = src.to_string() == super::switch::UNDERLAY_ADDRESS;
     Some((
-        format!("{own}_{dst_port}"),
+        format!("{own}_{dst_port}{flag}"),
         TunnelHeader {
             id,
             src: if ours { Ipv4Addr::UNSPECIFIED.into() } else { src },

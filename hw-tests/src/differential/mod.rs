@@ -17,6 +17,7 @@ pub(crate) mod chance;
 mod datapath;
 pub(crate) mod generate;
 mod judge;
+mod links;
 pub(crate) mod packet;
 mod switch;
 mod topology;

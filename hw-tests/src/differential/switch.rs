@@ -13,6 +13,7 @@ use anyhow::{Context, bail};
 use flow_compiler::openflow::{BridgeName, BridgeRules, OfPort, Ruleset};
 use flow_compiler::ports::{Port, PortKind, PortMap, PriorityTags, TunnelEnd, VlanMode};
 
+use super::links;
 use super::unixctl::UnixCtl;
 use crate::sim::process;
 
@@ -56,6 +57,8 @@ impl Switch {
         switch.control = Some(UnixCtl::connect(&control)?);
         switch.add_underlay(ports)?;
         switch.add_addresses(ports)?;
+        // Ports that listen shall not begin to forward.
+        switch.ask("time/stop", &[])?;
         Ok(switch)
     }
 
@@ -113,6 +116,10 @@ impl Switch {
         let mut words: Vec<String> = Vec::new();
         for (bridge, ports) in &ports.bridges {
             words.extend(add_bridge(&bridge.0));
+            if ports.ports.values().any(|port| port.protocols.stp) {
+                let protocol = links::spanning_tree(bridge);
+                words.extend(self::words(&format!("-- set Bridge {bridge} {protocol}=true")));
+            }
             for (number, port) in ports.ports.iter().filter(|(number, _)| **number != OfPort::LOCAL)
             {
                 words.extend(add_port(bridge, *number, port));
@@ -274,7 +281,8 @@ fn add_port(bridge: &BridgeName, number: OfPort, port: &Port) -> Vec<String> {
         }
         PortKind::System | PortKind::Internal | PortKind::Other(_) => "dummy",
     };
-    let mut all = words(&format!("{line} type={kind}"));
+    let bfd = if port.protocols.bfd { " bfd:enable=true" } else { "" };
+    let mut all = words(&format!("{line} type={kind}{bfd}"));
     all.extend(vlans(name, port));
     all
 }

@@ -37,7 +37,7 @@ fn on_card(role: SwitchRole) -> Option<SwitchPort> {
     Some(SwitchPort { id: "c0ffee".to_owned(), role })
 }
 
-fn vf(name: String, ifindex: u32) -> Port {
+pub(super) fn vf(name: String, ifindex: u32) -> Port {
     Port {
         name,
         ifindex: Some(PortIfIndex(ifindex)),
@@ -105,12 +105,12 @@ fn fdb() -> Fdb {
     Fdb { entries }
 }
 
-fn patch(name: &str, peer: &str) -> Port {
+pub(super) fn patch(name: &str, peer: &str) -> Port {
     let kind = PortKind::Patch { peer: peer.to_owned() };
     Port { name: name.to_owned(), kind, ..Port::default() }
 }
 
-fn local(bridge: &str, ifindex: u32) -> Port {
+pub(super) fn local(bridge: &str, ifindex: u32) -> Port {
     Port {
         name: bridge.to_owned(),
         kind: PortKind::Internal,
@@ -119,17 +119,18 @@ fn local(bridge: &str, ifindex: u32) -> Port {
     }
 }
 
+pub(super) fn tunnel(name: &str, kind: TunnelKind, ifindex: u32, options: &[(&str, &str)]) -> Port {
+    let options = options.iter().map(|(key, value)| (key.to_string(), value.to_string()));
+    Port {
+        name: name.to_owned(),
+        kind: PortKind::Tunnel(Tunnel { kind, options: options.collect() }),
+        ifindex: Some(PortIfIndex(ifindex)),
+        ..Port::default()
+    }
+}
+
 /// Two that OVN would make, one VXLAN whose rules say all, one with its own key.
 fn tunnels() -> [Port; 4] {
-    let tunnel = |name: &str, kind, ifindex, options: &[(&str, &str)]| {
-        let options = options.iter().map(|(key, value)| (key.to_string(), value.to_string()));
-        Port {
-            name: name.to_owned(),
-            kind: PortKind::Tunnel(Tunnel { kind, options: options.collect() }),
-            ifindex: Some(PortIfIndex(ifindex)),
-            ..Port::default()
-        }
-    };
     [
         tunnel(
             "gnv0",

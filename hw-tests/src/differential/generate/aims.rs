@@ -5,9 +5,9 @@ use flow_compiler::openflow::Ruleset;
 use flow_compiler::ports::PortMap;
 
 use super::super::chance::Chance;
-use super::super::topology;
+use super::super::{links, topology};
 use super::{Scenario, Twists};
-use super::{aliases, conjunctions, port_in_packet, recursion, tracked, ttl};
+use super::{aliases, conjunctions, port_in_packet, recursion, tracked, ttl, tunnel_headers};
 
 /// Of so many seeds, those that leave one of these rests aim at something.
 const AIMED: (u64, [u64; 2]) = (16, [4, 14]);
@@ -35,6 +35,11 @@ const AIMS: &[Aim] = &[
     plain("ttl", ttl::ruleset),
     plain("conjunctions", conjunctions::ruleset),
     plain("recursion", recursion::ruleset),
+    Aim {
+        ports: links::topology,
+        twists: Twists { packet: Some(tunnel_headers::twist), translated: false },
+        ..plain("tunnel-headers", tunnel_headers::ruleset)
+    },
 ];
 
 impl Aim {

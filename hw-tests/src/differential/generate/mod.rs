@@ -14,6 +14,7 @@ mod recursion;
 pub(crate) mod shared;
 mod tracked;
 mod ttl;
+mod tunnel_headers;
 
 use flow_compiler::openflow::Ruleset;
 use flow_compiler::ports::PortMap;
