@@ -35,7 +35,7 @@ pub(crate) fn place(frame: &Frame, header: &str, field: &str) -> Option<(usize, 
 }
 
 /// The first byte behind all tags and the EtherType.
-fn network(frame: &Frame) -> Option<usize> {
+pub(super) fn network(frame: &Frame) -> Option<usize> {
     let mut at = 12;
     while matches!(frame.word(at)?, 0x8100 | 0x88a8) {
         at += 4;
@@ -44,7 +44,7 @@ fn network(frame: &Frame) -> Option<usize> {
 }
 
 /// The first byte above IP and the protocol there, of a packet that is whole.
-fn transport(frame: &Frame) -> Option<(usize, u8)> {
+pub(super) fn transport(frame: &Frame) -> Option<(usize, u8)> {
     let ip = network(frame)?;
     match frame.word(ip - 2)? {
         0x0800 => {
@@ -54,22 +54,28 @@ fn transport(frame: &Frame) -> Option<(usize, u8)> {
             whole.then_some((ip + usize::from(first & 0x0f) * 4, protocol))
         }
         0x86dd => {
-            let [mut protocol] = frame.bytes(ip + 6)?;
-            let mut at = ip + 40;
-            while matches!(protocol, 0 | 43 | 51 | 60) {
-                let [next, length] = frame.bytes(at)?;
-                let words = if protocol == 51 {
-                    (usize::from(length) + 2) * 4
-                } else {
-                    (usize::from(length) + 1) * 8
-                };
-                at += words;
-                protocol = next;
-            }
+            let (at, protocol) = behind_extensions(frame, ip)?;
             (protocol != 44).then_some((at, protocol))
         }
         _ => None,
     }
+}
+
+/// The first header of an IPv6 packet that is no extension, or that of a fragment.
+fn behind_extensions(frame: &Frame, ip: usize) -> Option<(usize, u8)> {
+    let [mut protocol] = frame.bytes(ip + 6)?;
+    let mut at = ip + 40;
+    while matches!(protocol, 0 | 43 | 51 | 60) {
+        let [next, length] = frame.bytes(at)?;
+        let words = if protocol == 51 {
+            (usize::from(length) + 2) * 4
+        } else {
+            (usize::from(length) + 1) * 8
+        };
+        at += words;
+        protocol = next;
+    }
+    Some((at, protocol))
 }
 
 /// Writes the bits under the mask. A traffic class lies across two bytes.
@@ -149,13 +155,12 @@ fn end(frame: &Frame, ip: usize) -> usize {
 /// Writes zeros over the checksum of a first fragment: one side carries it along, the other cannot compute it.
 pub(crate) fn forget_fragment_checksum(frame: &mut Frame) {
     let Some(ip) = network(frame) else { return };
-    let (at, protocol) = match frame.word(ip - 2) {
-        Some(0x0800) if frame.word(ip + 6).is_some_and(|frag| frag & 0x3fff == 0x2000) => {
+    let fragment = behind_extensions(frame, ip).filter(|(_, protocol)| *protocol == 44);
+    let (at, protocol) = match (frame.word(ip - 2), fragment) {
+        (Some(0x0800), _) if frame.word(ip + 6).is_some_and(|frag| frag & 0x3fff == 0x2000) => {
             (ip + 20, frame.bytes::<1>(ip + 9))
         }
-        Some(0x86dd) if frame.bytes::<1>(ip + 6) == Some([44]) => {
-            (ip + 48, frame.bytes::<1>(ip + 40))
-        }
+        (Some(0x86dd), Some((header, _))) => (header + 8, frame.bytes::<1>(header)),
         _ => return,
     };
     match protocol {
@@ -186,7 +191,7 @@ fn fold(bytes: &[u8], start: u32) -> u16 {
     u16::try_from(sum).unwrap_or(0)
 }
 
-fn put(frame: &mut Frame, at: usize, value: u16) {
+pub(super) fn put(frame: &mut Frame, at: usize, value: u16) {
     if let Some(place) = frame.0.get_mut(at..at + 2) {
         place.copy_from_slice(&value.to_be_bytes());
     }

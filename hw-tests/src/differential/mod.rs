@@ -18,6 +18,7 @@ mod datapath;
 pub(crate) mod generate;
 mod judge;
 mod links;
+mod oddity;
 pub(crate) mod packet;
 mod switch;
 mod topology;

@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use flow_compiler::compile::interp::{Frame, TunnelHeader};
 
 use super::bytes;
+use super::oddity::Oddity;
 
 /// A packet by its fields.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub(crate) struct Spec {
     pub(crate) payload: usize,
     /// The last bytes, by which the packet is known again among others.
     pub(crate) marker: Option<[u8; 8]>,
+    /// What usual packets have not.
+    pub(crate) oddity: Option<Oddity>,
 }
 
 /// What is above Ethernet.
@@ -87,6 +90,9 @@ impl Spec {
             all.extend(marker);
         }
         let mut frame = Frame(all);
+        if let Some(oddity) = &self.oddity {
+            oddity.put_on(&mut frame);
+        }
         bytes::fix_checksums(&mut frame);
         frame
     }

@@ -7,7 +7,9 @@ use flow_compiler::ports::PortMap;
 use super::super::chance::Chance;
 use super::super::{links, topology};
 use super::{Scenario, Twists};
-use super::{aliases, conjunctions, port_in_packet, recursion, tracked, ttl, tunnel_headers};
+use super::{
+    aliases, conjunctions, odd_packets, port_in_packet, recursion, tracked, ttl, tunnel_headers,
+};
 
 /// Of so many seeds, those that leave one of these rests aim at something.
 const AIMED: (u64, [u64; 2]) = (16, [4, 14]);
@@ -39,6 +41,10 @@ const AIMS: &[Aim] = &[
         ports: links::topology,
         twists: Twists { packet: Some(tunnel_headers::twist), translated: false },
         ..plain("tunnel-headers", tunnel_headers::ruleset)
+    },
+    Aim {
+        twists: Twists { packet: Some(odd_packets::twist), translated: false },
+        ..plain("odd-packets", odd_packets::ruleset)
     },
 ];
 

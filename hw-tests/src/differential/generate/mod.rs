@@ -6,6 +6,7 @@ mod aliases;
 mod conjunctions;
 mod lines;
 pub(crate) mod mixed;
+mod odd_packets;
 pub(crate) mod overlay;
 pub(crate) mod packets;
 mod port_in_packet;

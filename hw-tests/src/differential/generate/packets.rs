@@ -143,6 +143,7 @@ fn any(chance: &mut Chance) -> Spec {
         tunnel: None,
         payload: *chance.of(&[0, 6, 7, 60, 120]),
         marker: None,
+        oddity: None,
     }
 }
 
