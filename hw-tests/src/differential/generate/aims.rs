@@ -8,7 +8,8 @@ use super::super::chance::Chance;
 use super::super::{links, topology};
 use super::{Scenario, Twists};
 use super::{
-    aliases, conjunctions, odd_packets, port_in_packet, recursion, tracked, ttl, tunnel_headers,
+    aliases, conjunctions, odd_packets, own_protocols, port_in_packet, recursion, tracked, ttl,
+    tunnel_headers,
 };
 
 /// Of so many seeds, those that leave one of these rests aim at something.
@@ -46,6 +47,7 @@ const AIMS: &[Aim] = &[
         twists: Twists { packet: Some(odd_packets::twist), translated: false },
         ..plain("odd-packets", odd_packets::ruleset)
     },
+    Aim { ports: links::topology, ..plain("own-protocols", own_protocols::ruleset) },
 ];
 
 impl Aim {

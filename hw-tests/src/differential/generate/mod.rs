@@ -8,6 +8,7 @@ mod lines;
 pub(crate) mod mixed;
 mod odd_packets;
 pub(crate) mod overlay;
+mod own_protocols;
 pub(crate) mod packets;
 mod port_in_packet;
 pub(crate) mod real;
