@@ -6,7 +6,7 @@ mod world;
 
 use flow_compiler::capabilities::Capabilities;
 use flow_compiler::compile::interp::Frame;
-use world::{check, frame, ipv4, ipv6, ports, pppoe, rule, ruleset, tcp, wrapped};
+use world::{check, frame, ipv4, ipv6, ipv6_behind, ports, pppoe, rule, ruleset, tcp, wrapped};
 
 /// Every profile, and what is not known of `vlan-limit`. Without LLC frames SNAP is not looked at, a documented hole.
 fn cards() -> impl Iterator<Item = Capabilities> {
@@ -111,6 +111,55 @@ fn what_flower_takes_for_what_it_carries_is_told_in_later_tables() {
         for kind in ["ip,nw_src=10.0.0.1", "ipv6", "dl_type=0x892f", "ip,ip_frag=no"] {
             let drop = format!("table=1,priority=2,{kind} actions=drop");
             check_all(&[&first, &drop, "table=1,priority=1 actions=output:2"], &packets);
+        }
+    }
+}
+
+/// IPv6 with so many headers that flower reads the protocol, its ports alone, or nothing above IP.
+fn long_ones() -> Vec<Frame> {
+    let tcp_80 = tcp(1000, 80, 2);
+    let solicitation = [135, 0, 0, 0, 0, 0, 0, 0];
+    let behind_auth = |next: u8, rest: &[u8]| {
+        ipv6(51, &[&[next, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], rest].concat())
+    };
+    let fragment = [&[6, 0, 0, 1, 0, 0, 0, 9], &tcp_80[..]].concat();
+    let lengths = [1, 13, 14, 15, 16, 17, 18].into_iter();
+    let bodies = lengths.flat_map(|headers| {
+        let whole = [(6, &tcp_80[..]), (58, &solicitation), (137, &[0; 8]), (44, &fragment)];
+        whole.map(|(next, payload)| ipv6_behind(headers, next, payload))
+    });
+    let others = [behind_auth(6, &tcp_80), behind_auth(44, &fragment), ipv6(6, &tcp_80)];
+    tagged(&bodies.chain(others).collect::<Vec<_>>())
+}
+
+#[test]
+fn what_flower_gives_up_on_goes_where_its_protocol_leads() {
+    let packets = long_ones();
+    let kinds = [
+        "ipv6,nw_proto=6",
+        "tcp6,tp_dst=80",
+        "tcp6,tcp_flags=+syn",
+        "tcp6,tcp_flags=-ack",
+        "icmp6",
+        "icmp6,icmp_type=135",
+        "icmp6,icmp_type=0",
+        "icmp6,icmp_code=0",
+        "ipv6,nw_proto=60",
+        "ipv6,nw_proto=44",
+        "ipv6,nw_proto=137",
+        "ipv6,ip_frag=yes",
+        "ipv6,ip_frag=no",
+        "ipv6,dl_vlan=5,ip_frag=first",
+    ];
+    for kind in kinds {
+        for (first, second) in
+            [("drop", "output:2"), ("output:2", "drop"), ("CONTROLLER", "output:2")]
+        {
+            for below in ["in_port=1", "ipv6", "ipv6,ipv6_dst=fd00::2", "tcp6", "dl_vlan=5"] {
+                let first = format!("priority=10,{kind} actions={first}");
+                let second = format!("priority=1,{below} actions={second}");
+                check_all(&[&first, &second], &packets);
+            }
         }
     }
 }

@@ -69,6 +69,8 @@ pub enum Reason {
     Ipv6Fragment,
     /// IPv6 behind an authentication header: OVS looks through it, flower does not.
     AuthHeader,
+    /// IPv6 behind more headers than the kernel looks through.
+    Ipv6Headers,
     /// Fragments whose TCP flags OVS reads and flower does not.
     FragmentFlags,
     /// ARP packets that flower does not read: only requests and answers have fields for it.
@@ -188,6 +190,7 @@ impl Reason {
             Reason::SecondTag => "second_tag",
             Reason::Ipv6Fragment => "ipv6_fragment",
             Reason::AuthHeader => "auth_header",
+            Reason::Ipv6Headers => "ipv6_headers",
             Reason::FragmentFlags => "fragment_flags",
             Reason::ArpOperation => "arp_operation",
             Reason::TaggedBefore => "tagged_before",
@@ -247,6 +250,7 @@ impl Reason {
                 | Reason::SecondTag
                 | Reason::Ipv6Fragment
                 | Reason::AuthHeader
+                | Reason::Ipv6Headers
                 | Reason::FragmentFlags
                 | Reason::ArpOperation
                 | Reason::TaggedBefore
@@ -303,6 +307,7 @@ impl fmt::Display for Reason {
             Reason::AuthHeader => {
                 f.write_str("OVS looks behind the authentication header of IPv6, flower does not")
             }
+            Reason::Ipv6Headers => f.write_str("flower gives up on IPv6 with many extension headers"),
             Reason::FragmentFlags => f.write_str("flower does not read the TCP flags of fragments"),
             Reason::ArpOperation => {
                 f.write_str("flower reads the fields of ARP requests and answers only")

@@ -289,6 +289,11 @@ pub(crate) fn bodies() -> Vec<Vec<u8>> {
         ipv6(137, &[0; 8]),
         wrapped(0x892f, &[0; 4], &ipv4(6, 0, &tcp_80)),
         pppoe(1, 0x0021),
+        ipv6_behind(17, 6, &tcp_80),
+        ipv6(
+            51,
+            &[&[44, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 6, 0, 0, 1, 0, 0, 0, 9], &tcp_80[..]].concat(),
+        ),
     ]
 }
 
@@ -300,6 +305,14 @@ pub(crate) fn wrapped(ethertype: u16, header: &[u8], inner: &[u8]) -> Vec<u8> {
 /// A PPPoE frame with this code, 0 in a session, and this protocol.
 pub(crate) fn pppoe(code: u8, protocol: u16) -> Vec<u8> {
     [&[0x88, 0x64, 0x11, code, 0, 1, 0, 2][..], &protocol.to_be_bytes()].concat()
+}
+
+/// IPv6 with so many headers of options in front of the payload.
+pub(crate) fn ipv6_behind(headers: usize, next: u8, payload: &[u8]) -> Vec<u8> {
+    const OPTIONS: u8 = 60;
+    let option = |kind: u8| vec![kind, 0, 1, 4, 0, 0, 0, 0];
+    let kinds = std::iter::repeat_n(OPTIONS, headers - 1).chain([next]);
+    ipv6(OPTIONS, &kinds.map(option).chain([payload.to_vec()]).collect::<Vec<_>>().concat())
 }
 
 pub(crate) fn tcp(src: u16, dst: u16, flags: u16) -> Vec<u8> {

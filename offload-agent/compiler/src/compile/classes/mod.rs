@@ -110,6 +110,7 @@ fn is_odd(reason: &Reason) -> bool {
         Reason::LlcFrame
             | Reason::SecondTag
             | Reason::AuthHeader
+            | Reason::Ipv6Headers
             | Reason::FragmentFlags
             | Reason::ArpOperation
             | Reason::TaggedBefore

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use rustc_hash::FxHashMap;
 
 use super::super::overlap::Index;
-use super::{Here, options, protocols, special, split};
+use super::{Here, options, protocols, special, split, unread};
 use crate::capabilities::Capabilities;
 use crate::compile::Input;
 use crate::compile::ir::{
@@ -113,7 +113,7 @@ impl Split<'_> {
         }
         options::guarded(&mut filters);
         if let Some(chain) = self.chains.get_mut(number) {
-            chain.entries = filters;
+            chain.entries = unread::guarded(filters, here);
         }
     }
 

@@ -4,16 +4,13 @@
 //! first fragment's, so a filter with any of these takes whole packets only (`ip_flags nofrag`), and the fragments are a
 //! piece of their own, if 0 satisfies the match.
 
+use super::unread::EXTENSION_HEADERS;
 use super::{Piece, carry};
 use crate::compile::ir::{Key, KeyField};
 use crate::compile::verdict::Reason;
 use crate::openflow::{Field, Masked, Match};
 
 const ECN_BITS: u128 = 0x03;
-/// The authentication header of IPv6.
-const AUTH_HEADER: u128 = 51;
-/// Extension headers of IPv6 that OVS and flower walk over: hop-by-hop, routing, fragment, authentication, destination.
-const EXTENSION_HEADERS: [u128; 5] = [0, 43, 44, AUTH_HEADER, 60];
 
 /// Fields that are 0 in every fragment, and their keys.
 const LAYER_4: [(Field, KeyField); 10] = [
@@ -67,10 +64,7 @@ pub(super) fn v6(takes: &Match, key: Key) -> Vec<Piece> {
         pieces.push(Piece::exact(layer_4(takes, whole.with(KeyField::Frag, 0))));
     }
     // OVS gives a later fragment protocol 44, and its two parsers differ on a fragment that is the whole packet.
-    pieces.push(Piece::inexact(key.clone().with(KeyField::Frag, 1), Reason::Ipv6Fragment));
-    if proto.is_some() {
-        pieces.push(Piece::inexact(key.with(KeyField::IpProto, AUTH_HEADER), Reason::AuthHeader));
-    }
+    pieces.push(Piece::inexact(key.with(KeyField::Frag, 1), Reason::Ipv6Fragment));
     pieces
 }
 

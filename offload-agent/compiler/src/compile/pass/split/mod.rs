@@ -21,6 +21,7 @@ mod shape;
 mod special;
 mod tracked;
 mod tunnel;
+mod unread;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
