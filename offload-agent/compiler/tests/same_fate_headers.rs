@@ -163,3 +163,42 @@ fn what_flower_gives_up_on_goes_where_its_protocol_leads() {
         }
     }
 }
+
+/// TC computes a checksum over IPv6 where there was none, and OVS does not.
+#[test]
+fn udp_over_ipv6_that_has_no_checksum_gets_none() {
+    const CHECKSUM: usize = 6;
+    let with = |mut datagram: Vec<u8>, sum: [u8; 2]| {
+        datagram[CHECKSUM..].copy_from_slice(&sum);
+        datagram
+    };
+    // The second is right: all words of the packet and the pseudo header add up to all ones.
+    let datagrams = [world::udp(53, 80), with(world::udp(53, 80), [0x05, 0x55])];
+    let bodies = datagrams.map(|datagram| ipv6(17, &datagram));
+    let others = [ipv6(6, &tcp(1000, 80, 2)), ipv4(17, 0, &world::udp(53, 80))];
+    let packets = tagged(&bodies.into_iter().chain(others).collect::<Vec<_>>());
+    for does in [
+        "mod_tp_dst:53,output:2",
+        "mod_tp_src:1,output:2",
+        "set_field:fd00::9->ipv6_dst,output:2",
+        "set_field:fd00::9->ipv6_src,output:2",
+        "dec_ttl,output:2",
+    ] {
+        let one = format!("priority=10,in_port=1,udp6 actions={does}");
+        check_all(&[&one], &packets);
+        check_all(&[&one, "priority=1 actions=output:3"], &packets);
+    }
+    for does in ["set_field:fd00::9->ipv6_dst,output:2", "mod_nw_tos:8,output:2"] {
+        check_all(
+            &[&format!("in_port=1,ipv6 actions={does}"), "priority=1 actions=drop"],
+            &packets,
+        );
+    }
+    check_all(
+        &[
+            "udp6,in_port=1 actions=ct(table=1,zone=5)",
+            "table=1,udp6 actions=mod_tp_dst:53,output:2",
+        ],
+        &packets,
+    );
+}

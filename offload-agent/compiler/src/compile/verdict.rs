@@ -125,6 +125,8 @@ pub enum Reason {
     ProtocolEdit,
     /// Fragments whose addresses or ports would be written.
     FragmentEdit,
+    /// Addresses or ports of UDP over IPv6 are written, which may have no checksum.
+    NoChecksum,
     /// Fragments of which a table would be asked for a port that was written, or copied elsewhere.
     FragmentPorts,
     /// An IP header that would be written behind two tags.
@@ -218,6 +220,7 @@ impl Reason {
             Reason::NoIpv6 => "no_ipv6",
             Reason::ProtocolEdit => "protocol_edit",
             Reason::FragmentEdit => "fragment_edit",
+            Reason::NoChecksum => "no_checksum",
             Reason::FragmentPorts => "fragment_ports",
             Reason::EditBehindTags => "edit_behind_tags",
             Reason::CatchAll => "catch_all",
@@ -259,6 +262,7 @@ impl Reason {
                 | Reason::NotTracked
                 | Reason::ProtocolEdit
                 | Reason::FragmentEdit
+                | Reason::NoChecksum
                 | Reason::FragmentPorts
                 | Reason::CatchAll
                 | Reason::Learning
@@ -344,6 +348,7 @@ impl fmt::Display for Reason {
             Reason::NotTracked => f.write_str("only whole packets of TCP and UDP are tracked in hardware"),
             Reason::NoIpv6 => f.write_str("no rule asks for an IPv6 address, so none of its packets is worth filters"),
             Reason::ProtocolEdit => f.write_str("the IP header is written for TCP, UDP and ICMP only, whose checksums TC knows"),
+            Reason::NoChecksum => f.write_str("addresses and ports of UDP over IPv6 are not written, since TC would give a checksum to packets that have none"),
             Reason::FragmentEdit => f.write_str("addresses and ports of fragments are not written, since no checksum covers a part"),
             Reason::FragmentPorts => f.write_str("OVS's tables see no ports in a fragment, whatever was written or copied"),
             Reason::EditBehindTags => f.write_str("TC does not find the IP header behind two VLAN tags to write to it"),

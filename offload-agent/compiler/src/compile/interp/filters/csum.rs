@@ -8,7 +8,7 @@ use super::super::checksum::{add, sum};
 use super::super::l4::{ICMP, ICMPV6, Layers, TCP, UDP, layers};
 use super::super::rewrite::plain;
 
-/// Computes what is asked for and there; `None` for what is not IP.
+/// Computes what is asked for and there; `None` for what is not IP, and for a header that is cut off, which the kernel drops.
 pub(super) fn compute(frame: &mut Frame, which: Csum) -> Option<()> {
     let layers = layers(frame)?;
     let kind = match layers.protocol {
@@ -19,7 +19,7 @@ pub(super) fn compute(frame: &mut Frame, which: Csum) -> Option<()> {
         _ => Csum::default(),
     };
     if kind != Csum::default() && which.contains(kind) && !layers.later {
-        above_ip(frame, &layers);
+        above_ip(frame, &layers)?;
     }
     if which.contains(Csum::IP4H) && !layers.v6 {
         ip(frame, &layers);
@@ -35,18 +35,28 @@ fn ip(frame: &mut Frame, layers: &Layers) {
     plain(frame, layers.ip + 10, &(!sum).to_be_bytes());
 }
 
-fn above_ip(frame: &mut Frame, layers: &Layers) {
-    let at = match layers.protocol {
-        TCP => layers.l4 + 16,
-        UDP => layers.l4 + 6,
-        _ => layers.l4 + 2,
+fn above_ip(frame: &mut Frame, layers: &Layers) -> Option<()> {
+    let (at, header) = match layers.protocol {
+        TCP => (layers.l4 + 16, 20),
+        UDP => (layers.l4 + 6, 8),
+        _ => (layers.l4 + 2, 8),
     };
-    // A UDP checksum of 0 is none.
-    if layers.protocol == UDP && frame.word(at) == Some(0) {
-        return;
+    let payload = frame.0.get(layers.l4..end(frame, layers)?)?;
+    let length = payload.len();
+    if length < header {
+        return None;
+    }
+    // A UDP checksum of 0 is none, but over IPv6 there has to be one.
+    if layers.protocol == UDP && !layers.v6 && frame.word(at) == Some(0) {
+        return Some(());
     }
     plain(frame, at, &[0, 0]);
-    let payload = frame.0.get(layers.l4..end(frame, layers)).unwrap_or_default();
+    // What speaks of another length than IP is left without (`ignore_obscure_skb`).
+    let told = frame.word(layers.l4 + 4).map(usize::from);
+    if layers.protocol == UDP && told != Some(length) {
+        return Some(());
+    }
+    let payload = frame.0.get(layers.l4..layers.l4 + length)?;
     let mut total = sum(payload);
     if layers.protocol != ICMP {
         total = add(total, pseudo(frame, layers, payload.len()));
@@ -56,16 +66,17 @@ fn above_ip(frame: &mut Frame, layers: &Layers) {
         checksum => checksum,
     };
     plain(frame, at, &checksum.to_be_bytes());
+    Some(())
 }
 
-/// Where the IP packet ends; what follows is padding.
-fn end(frame: &Frame, layers: &Layers) -> usize {
+/// Where the IP packet ends, if all of it is there; what follows is padding.
+fn end(frame: &Frame, layers: &Layers) -> Option<usize> {
     let length = if layers.v6 {
         frame.word(layers.ip + 4).map(|payload| usize::from(payload) + 40)
     } else {
         frame.word(layers.ip + 2).map(usize::from)
     };
-    frame.0.len().min(layers.ip + length.unwrap_or(0))
+    Some(layers.ip + length?).filter(|end| *end <= frame.0.len())
 }
 
 fn pseudo(frame: &Frame, layers: &Layers, length: usize) -> u16 {

@@ -6,7 +6,7 @@
 //!
 //! Writes to headers go before the tags. A write to the IP header wants an exact protocol (the driver has to know which
 //! checksums follow), so the piece becomes one for each protocol, and what is left stays in OVS. Where a checksum covers
-//! addresses or ports, only whole packets are changed.
+//! addresses or ports, only whole packets are changed, and none of UDP over IPv6: TC computes a checksum where there was none.
 //!
 //! A push writes the whole tag. Where an edit keeps the packet's own priority, the piece becomes eight, one a priority.
 
@@ -18,6 +18,8 @@ use crate::compile::ir::{Effect, Key, KeyField, OnUntagged, Op, Step, TAG_TYPES,
 use crate::compile::verdict::Reason;
 use crate::openflow::Field;
 
+const IPV6: u128 = 0x86dd;
+const UDP: u128 = 17;
 /// OVS keeps track of so many tags (`FLOW_MAX_VLAN_HEADERS`).
 const MAX_TAGS: usize = 2;
 /// Behind more tags pedit takes a tag for the IP header.
@@ -163,10 +165,14 @@ pub(super) fn protocols(
         guards.push((Turn::Rest, key, Effect::Pass(Reason::FragmentEdit)));
         return (Vec::new(), guards);
     }
-    if key
-        .exact(KeyField::IpProto)
-        .is_some_and(|proto| known_protocols(&key, here).contains(&proto))
-    {
+    let may_have_no_sum = writes(is_summed) && key.exact(KeyField::EthType) == Some(IPV6);
+    if may_have_no_sum && let Some(key) = key.and(&Key::any().with(KeyField::IpProto, UDP)) {
+        guards.push((Turn::Before, key, Effect::Pass(Reason::NoChecksum)));
+    }
+    let no_sum = |protocol: &u128| may_have_no_sum && *protocol == UDP;
+    let known: Vec<u128> =
+        known_protocols(&key, here).iter().copied().filter(|protocol| !no_sum(protocol)).collect();
+    if key.exact(KeyField::IpProto).is_some_and(|proto| known.contains(&proto)) {
         return (vec![key], guards);
     }
     if !here.tracked {
@@ -175,15 +181,15 @@ pub(super) fn protocols(
     if key.get(KeyField::IpProto).is_some() {
         return (Vec::new(), guards);
     }
-    let each = known_protocols(&key, here).iter();
-    (each.map(|proto| key.clone().with(KeyField::IpProto, *proto)).collect(), guards)
+    let each = known.into_iter();
+    (each.map(|proto| key.clone().with(KeyField::IpProto, proto)).collect(), guards)
 }
 
 /// The protocols whose checksums TC computes and drivers know.
 fn known_protocols(key: &Key, here: Here<'_>) -> &'static [u128] {
     match (here.tracked, key.exact(KeyField::EthType)) {
         (true, _) => &[6, 17],
-        (false, Some(0x86dd)) => &[6, 17, 58],
+        (false, Some(IPV6)) => &[6, 17, 58],
         (false, _) => &[6, 17, 1],
     }
 }
