@@ -29,13 +29,20 @@ const GENEVE_DEVICE: u32 = 301;
 
 /// All bridges.
 pub(crate) fn topology() -> PortMap {
+    let mut ports = without_trees();
+    let patch = patch("tree-to-int", "int-to-tree");
+    ports.bridges.insert(BridgeName::from(TREE), tree("tree", 400, Some(patch)));
+    ports.bridges.insert(BridgeName::from(RAPID_TREE), tree("rapid", 500, None));
+    ports
+}
+
+/// Those without spanning tree, which lets nothing through.
+pub(crate) fn without_trees() -> PortMap {
     let mut ports = topology::topology();
     let mut of = |bridge: &str| ports.bridges.remove(&BridgeName::from(bridge)).unwrap_or_default();
     let bridges = BTreeMap::from([
         (BridgeName::from(INTEGRATION), integration(of(INTEGRATION))),
         (BridgeName::from(PROVIDER), provider(of(PROVIDER))),
-        (BridgeName::from(TREE), tree("tree", 400, Some(patch("tree-to-int", "int-to-tree")))),
-        (BridgeName::from(RAPID_TREE), tree("rapid", 500, None)),
     ]);
     PortMap { bridges }
 }

@@ -39,7 +39,7 @@ const AIMS: &[Aim] = &[
     plain("conjunctions", conjunctions::ruleset),
     plain("recursion", recursion::ruleset),
     Aim {
-        ports: links::topology,
+        ports: links::without_trees,
         twists: Twists { packet: Some(tunnel_headers::twist), translated: false },
         ..plain("tunnel-headers", tunnel_headers::ruleset)
     },

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use flow_compiler::openflow::{BridgeName, BridgeRules, Ruleset};
+use flow_compiler::openflow::{BridgeName, Ruleset};
 use tc_filter::GeneveOption;
 
 use super::super::chance::Chance;
@@ -68,8 +68,6 @@ pub(crate) fn ruleset(chance: &mut Chance) -> anyhow::Result<Ruleset> {
         bridges: BTreeMap::from([
             (BridgeName::from(topology::INTEGRATION), integration),
             (BridgeName::from(topology::PROVIDER), lines::normal()?),
-            (BridgeName::from(links::TREE), BridgeRules::default()),
-            (BridgeName::from(links::RAPID_TREE), BridgeRules::default()),
         ]),
     })
 }
