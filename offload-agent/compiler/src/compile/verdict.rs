@@ -127,6 +127,8 @@ pub enum Reason {
     FragmentEdit,
     /// Addresses or ports of UDP over IPv6 are written, which may have no checksum.
     NoChecksum,
+    /// Addresses of TCP and UDP are written where the kernel may run the filter, on packets joined from many segments.
+    Segments,
     /// Fragments of which a table would be asked for a port that was written, or copied elsewhere.
     FragmentPorts,
     /// An IP header that would be written behind two tags.
@@ -221,6 +223,7 @@ impl Reason {
             Reason::ProtocolEdit => "protocol_edit",
             Reason::FragmentEdit => "fragment_edit",
             Reason::NoChecksum => "no_checksum",
+            Reason::Segments => "segments",
             Reason::FragmentPorts => "fragment_ports",
             Reason::EditBehindTags => "edit_behind_tags",
             Reason::CatchAll => "catch_all",
@@ -348,6 +351,7 @@ impl fmt::Display for Reason {
             Reason::NotTracked => f.write_str("only whole packets of TCP and UDP are tracked in hardware"),
             Reason::NoIpv6 => f.write_str("no rule asks for an IPv6 address, so none of its packets is worth filters"),
             Reason::ProtocolEdit => f.write_str("the IP header is written for TCP, UDP and ICMP only, whose checksums TC knows"),
+            Reason::Segments => f.write_str("the kernel's TC writes no addresses of TCP and UDP, since packets joined from many segments would get wrong checksums"),
             Reason::NoChecksum => f.write_str("addresses and ports of UDP over IPv6 are not written, since TC would give a checksum to packets that have none"),
             Reason::FragmentEdit => f.write_str("addresses and ports of fragments are not written, since no checksum covers a part"),
             Reason::FragmentPorts => f.write_str("OVS's tables see no ports in a fragment, whatever was written or copied"),

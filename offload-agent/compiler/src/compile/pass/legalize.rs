@@ -5,10 +5,10 @@
 //! #0 eth_type=0x806,arp_tip=10.0.0.1 -> drop      #0 eth_type=0x806 -> pass: the card cannot match arp_tip
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::assign_chains::uses;
-use crate::capabilities::Capabilities;
+use crate::capabilities::{Capabilities, Target};
 use crate::compile::Input;
 use crate::compile::ir::{
     CtStep, Effect, FlowerEntry, FlowerProgram, Ingress, Key, KeyField, LLC, Op, PortRef,
@@ -16,25 +16,49 @@ use crate::compile::ir::{
 };
 use crate::compile::lower::police;
 use crate::compile::verdict::Reason;
-use crate::openflow::MeterId;
-use crate::ports::SwitchRole;
+use crate::openflow::{Field, MeterId};
+use crate::ports::{PortKind, SwitchRole};
 
+const TCP: u128 = 6;
+const UDP: u128 = 17;
 const SCTP: u128 = 132;
 
 pub(in crate::compile) fn run(program: &mut FlowerProgram, input: &Input<'_>) {
     let meters = meters(program, input);
-    for chain in &mut program.chains {
+    let in_kernel = in_kernel(program, input);
+    for (at, chain) in program.chains.iter_mut().enumerate() {
         let bridge = input.bridge_number(&chain.of.bridge);
         let here = PortRef { bridge, port: chain.of.port };
         let card = Card {
             capabilities: input.capabilities,
             here,
             uplink: is_uplink(&chain.of, input),
+            in_kernel: in_kernel.contains(&at),
             meters: &meters,
         };
         chain.entries.retain(|entry| card.can_see(entry));
         chain.entries.iter_mut().for_each(|entry| card.legalize(entry));
     }
+}
+
+/// The chains that the kernel may run: all on a software card; else those of tunnels, and of ports with more than one.
+fn in_kernel(program: &FlowerProgram, input: &Input<'_>) -> BTreeSet<usize> {
+    let software = input.capabilities.target == Target::Software;
+    let tracks = |entry: &FlowerEntry| match &entry.effect {
+        Effect::Act(ops) => ops.iter().any(|op| matches!(op, Op::Track(_))),
+        Effect::Goto { .. } => true,
+        Effect::Pass(_) => false,
+    };
+    let ports = program.ports.iter().filter(|(ingress, port)| {
+        let chains = || port.chains.iter().flat_map(|chain| &program.chains[*chain].entries);
+        software || is_tunnel(ingress, input) || port.chains.len() > 1 || chains().any(tracks)
+    });
+    ports.flat_map(|(_, port)| port.chains.iter().copied()).collect()
+}
+
+fn is_tunnel(ingress: &Ingress, input: &Input<'_>) -> bool {
+    let port = input.ports.port(&ingress.bridge, ingress.port);
+    port.is_some_and(|port| matches!(port.kind, PortKind::Tunnel(_)))
 }
 
 fn is_uplink(ingress: &Ingress, input: &Input<'_>) -> bool {
@@ -48,6 +72,7 @@ struct Card<'a> {
     capabilities: &'a Capabilities,
     here: PortRef,
     uplink: bool,
+    in_kernel: bool,
     meters: &'a BTreeMap<(u16, MeterId), Reason>,
 }
 
@@ -179,7 +204,9 @@ impl Card<'_> {
             Op::Track(ct) => self.ct_problem(ct),
             _ => None,
         });
-        problem.map(|(_, what)| Reason::CardAction(what)).or(tracks).or(metered)
+        let segments = self.in_kernel && moves_segments(key, ops);
+        let segments = segments.then_some(Reason::Segments);
+        problem.map(|(_, what)| Reason::CardAction(what)).or(tracks).or(metered).or(segments)
     }
 
     fn ct_problem(&self, ct: &CtStep) -> Option<Reason> {
@@ -191,6 +218,14 @@ impl Card<'_> {
         };
         Some(Reason::CardAction(problem))
     }
+}
+
+/// Whether an address is written of what the kernel may have joined from many segments: `act_csum` leaves their checksum alone, which
+/// holds the sum of the old addresses until they are parted again (`tcf_csum_ipv4_tcp`, `tcp_gso_segment`).
+fn moves_segments(key: &Key, ops: &[Op]) -> bool {
+    use Field::{IpDst, IpSrc, Ipv6Dst, Ipv6Src};
+    let joined = matches!(key.exact(KeyField::IpProto), Some(TCP | UDP));
+    joined && ops.iter().any(|op| matches!(op, Op::Set(IpSrc | IpDst | Ipv6Src | Ipv6Dst, _)))
 }
 
 /// How many TC actions they come to, at most: a write is one more for its checksum and one for each kind of header.
