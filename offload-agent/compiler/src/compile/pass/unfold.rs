@@ -575,9 +575,10 @@ impl<'a> Device<'_, 'a> {
         while way.steps.last().is_some_and(|step| !step.has_effect()) {
             way.steps.pop();
         }
-        let problem = way.sent.problem.take();
         // OVS tells the sender even where the packet would be dropped afterwards.
         let ttl = way.pending.most_ttl;
+        let unclear = way.pending.problem.clone().filter(|_| ttl > 0);
+        let problem = way.sent.problem.take().or(unclear);
         if ttl > 0 && problem.is_none() {
             self.guard_ttl(&way, ttl);
         }

@@ -154,7 +154,7 @@ impl<'a> Explorer<'a> {
         }
         behind.extend(lower);
         read.merge(&self.asked(walk, at, &common, &levels));
-        let node = self.graph.add(behind, read);
+        let node = self.shared(walk, behind, read);
         edges.push(leads_to(node));
         let others = rules.iter().map(|rule| rule.id).filter(|id| !common.contains(id));
         let found = Common {

@@ -128,8 +128,11 @@ fn explored<'a>(
     next.exposed |= next.state.translated && !walk.state.translated;
     // Fragments stay in OVS, see `split`.
     next.state.learn(&Match::any().with_masked(Field::IpFrag, 0, 3));
-    let before = next.fork();
+    // OVS starts anew there.
+    next.turns.nested = 0;
+    let (before, farthest) = (next.fork(), explorer.farthest);
     let tail = explorer.start(next, Lookup::plain(table));
+    explorer.farthest = farthest;
     let reads = explorer.graph.reads(&tail);
     let decides =
         NEW | ESTABLISHED | INVALID | TRACKED | if state & ESTABLISHED != 0 { REPLY } else { 0 };

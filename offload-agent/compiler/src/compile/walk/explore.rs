@@ -17,12 +17,13 @@ use super::sets::{self, Held, Known};
 use super::state::{Slot, State};
 use super::table::{Candidate, Table};
 use super::tie;
+use super::turns::Turns;
 use crate::compile::Input;
 use crate::compile::ir::RuleId;
 use crate::compile::verdict::Reason;
 use crate::openflow::{Action, Field, Match, OfPort, TableId, VLAN_PRESENT};
 
-/// OVS gives up on a packet after so many tables (`MAX_RESUBMITS` is 4096); no sane pipeline has half of them.
+/// A walk looks at so many tables; no sane pipeline has half of them.
 const MAX_TABLES: u16 = 500;
 /// So many questions may depend on each other.
 const MAX_DEPTH: u16 = 96;
@@ -41,6 +42,8 @@ pub(in crate::compile) struct Explorer<'a> {
     /// Why the walk behind a translation is broken off.
     pub(super) doomed: Option<Doom>,
     pub(super) unwalked: BTreeSet<Unwalked>,
+    /// The most turns that were taken behind the look-up that is walked.
+    pub(super) farthest: Turns,
 }
 
 /// A question apart from the state.
@@ -67,7 +70,9 @@ pub(super) struct Walk<'a> {
     pub(super) ops: Vec<Micro>,
     pub(super) rules: Vec<RuleId>,
     frames: Vec<Frame<'a>>,
-    tables: u16,
+    pub(super) turns: Turns,
+    /// Whose actions are done: those of a rule in this table.
+    table: TableId,
     depth: u16,
     /// Only the first rules are looked at.
     shallow: bool,
@@ -84,8 +89,9 @@ pub(super) struct Walk<'a> {
 /// What is left to do of one list of actions.
 #[derive(Clone, Copy)]
 pub(super) struct Frame<'a> {
-    pub(super) rest: &'a [Action],
-    pub(super) table: TableId,
+    rest: &'a [Action],
+    table: TableId,
+    nested: u16,
 }
 
 /// How it goes on after an action.
@@ -123,7 +129,8 @@ impl<'a> Walk<'a> {
             ops,
             rules,
             frames,
-            tables: 0,
+            turns: Turns::default(),
+            table: TableId(0),
             depth: 0,
             shallow: false,
             sent: false,
@@ -151,11 +158,13 @@ impl<'a> Walk<'a> {
             self.reads(reads);
         }
         apply(&op, &mut self.state);
+        self.turns.nested += u16::from(matches!(op, Micro::Cross(_)));
         self.ops.push(op);
     }
 
     pub(super) fn call(&mut self, rest: &'a [Action], table: TableId) {
-        self.frames.push(Frame { rest, table });
+        let nested = self.turns.nested + u16::from(table <= self.table);
+        self.frames.push(Frame { rest, table, nested });
     }
 
     fn next(&mut self) -> Option<(&'a Action, TableId)> {
@@ -164,6 +173,7 @@ impl<'a> Walk<'a> {
             match frame.rest.split_first() {
                 Some((first, rest)) => {
                     frame.rest = rest;
+                    (self.table, self.turns.nested) = (frame.table, frame.nested);
                     return Some((first, frame.table));
                 }
                 None => {
@@ -247,6 +257,7 @@ impl<'a> Explorer<'a> {
             commons: FxHashMap::default(),
             doomed: None,
             unwalked: BTreeSet::new(),
+            farthest: Turns::default(),
             has_helpers: in_rules.any(has_helper) || in_groups.any(has_helper),
         }
     }
@@ -309,28 +320,31 @@ impl<'a> Explorer<'a> {
 
     /// Looks a packet up in a table: where one rule certainly takes it, the walk goes on there.
     pub(super) fn look_up(&mut self, walk: &mut Walk<'a>, at: Lookup) -> Then {
+        walk.turns.tables += 1;
+        let outside = std::mem::replace(&mut self.farthest, walk.turns);
+        let then = self.looked_up(walk, at);
+        self.farthest = self.farthest.most(outside);
+        then
+    }
+
+    fn looked_up(&mut self, walk: &mut Walk<'a>, at: Lookup) -> Then {
         if let Some(end) = self.broken_off() {
             return Then::End(end);
         }
-        walk.tables += 1;
         if let Some(reason) = self.is_enough(walk) {
-            if !walk.shallow {
-                let (bridge, table) = (walk.bridge, at.table);
-                self.unwalked.insert(Unwalked { bridge, table, reason: reason.clone() });
-            }
-            return Then::End(End::Ovs(reason));
+            return Then::End(self.give_up(walk, at.table, reason));
         }
         let Some(table) = self.tables.get(&(walk.bridge, at.table)).cloned() else {
             return missed(walk, &at);
         };
         let place = place(walk, &at);
         if let Some(node) = self.asked_before(walk, &place) {
-            return Then::End(End::Node(node));
+            return Then::End(self.goes_on(walk, at.table, node));
         }
         let mut reads = Reads::default();
         let common =
             self.commons.get(&place).and_then(|commons| commons.find(&walk.state)).cloned();
-        if let Some(common) = common {
+        if let Some(common) = common.filter(|common| self.reaches(walk, common.node)) {
             let left_out = Some(&*common.rules);
             let found = table.candidates(&walk.state, &at.overrides, left_out, &mut reads);
             if let Some(edges) = common.edges(self, walk, &at, &found) {
@@ -351,9 +365,38 @@ impl<'a> Explorer<'a> {
         }
     }
 
+    /// OVS goes on where a walk does not.
+    fn give_up(&mut self, walk: &Walk<'a>, table: TableId, reason: Reason) -> End {
+        if !walk.shallow {
+            let bridge = walk.bridge;
+            self.unwalked.insert(Unwalked { bridge, table, reason: reason.clone() });
+        }
+        End::Ovs(reason)
+    }
+
+    /// On with a node that another walk came to.
+    fn goes_on(&mut self, walk: &Walk<'a>, table: TableId, node: NodeId) -> End {
+        if self.reaches(walk, node) {
+            End::Node(node)
+        } else {
+            self.give_up(walk, table, Reason::TooDeep)
+        }
+    }
+
+    /// Whether a walk gets to all ends of a node; if so, those are as far away as they are.
+    fn reaches(&mut self, walk: &Walk<'a>, node: NodeId) -> bool {
+        let farthest = walk.turns.and(self.graph.turns_behind(node));
+        let reaches = !farthest.are_too_many();
+        if reaches {
+            self.farthest = self.farthest.most(farthest);
+        }
+        reaches
+    }
+
     /// Why a walk goes no further.
     fn is_enough(&self, walk: &Walk<'a>) -> Option<Reason> {
-        if walk.tables > MAX_TABLES || walk.depth > MAX_DEPTH {
+        let turns = walk.turns;
+        if turns.are_too_many() || turns.tables > MAX_TABLES || walk.depth > MAX_DEPTH {
             return Some(Reason::TooDeep);
         }
         (self.graph.len() > MAX_NODES).then_some(Reason::TooLarge(MAX_NODES))
@@ -401,10 +444,17 @@ impl<'a> Explorer<'a> {
             return end;
         }
         self.simplify(&mut edges, &mut reads);
-        let node = self.graph.add(edges, reads);
+        let node = self.shared(walk, edges, reads);
         let reads = self.graph.reads_of(node).widened();
         self.known.entry(place).or_default().put(reads, &walk.state, node);
         End::Node(node)
+    }
+
+    /// A new node that other walks may come to.
+    pub(super) fn shared(&mut self, walk: &Walk<'a>, edges: Vec<Edge>, reads: Reads) -> NodeId {
+        let node = self.graph.add(edges, reads);
+        self.graph.set_turns_behind(node, self.farthest.behind(walk.turns));
+        node
     }
 
     /// The node for the same question where more is known of conjunctions.
@@ -417,7 +467,7 @@ impl<'a> Explorer<'a> {
     ) -> End {
         let place = place(walk, &at);
         match self.asked_before(walk, &place) {
-            Some(node) => End::Node(node),
+            Some(node) => self.goes_on(walk, at.table, node),
             None => self.ask(walk, at, place, reads.clone(), found()),
         }
     }

@@ -10,6 +10,7 @@ use std::rc::Rc;
 use super::needs::Needs;
 use super::reads::Reads;
 use super::state::{Slot, State, is_ct};
+use super::turns::Turns;
 use super::value::Bits;
 use crate::compile::ir::{CtAsked, OnUntagged, PortRef, RuleId, Step};
 use crate::compile::verdict::Reason;
@@ -36,6 +37,8 @@ pub(in crate::compile) struct Node {
     pub(in crate::compile) needs: Needs,
     /// How many ends it has, other nodes' included.
     pub(in crate::compile) size: usize,
+    /// The turns that packets take behind it at most.
+    turns: Turns,
     /// How many tails lead here.
     pub(in crate::compile) callers: usize,
     /// It is worth a chain of its own, however small it is.
@@ -149,9 +152,9 @@ impl Graph {
     pub(super) fn add(&mut self, mut edges: Vec<Edge>, reads: Reads) -> NodeId {
         // Of a large table most ways may have been taken out.
         edges.shrink_to_fit();
-        let needs = Needs::default();
+        let (needs, turns) = (Needs::default(), Turns::default());
         let (size, callers, apart, forgets, joins) = (0, 0, false, false, false);
-        let mut node = Node { edges, reads, needs, size, callers, apart, forgets, joins };
+        let mut node = Node { edges, reads, needs, size, turns, callers, apart, forgets, joins };
         for edge in &node.edges {
             node.reads.merge(&self.reads_in_front(edge));
             node.needs.merge(&self.needs(&edge.tail));
@@ -167,6 +170,17 @@ impl Graph {
         }
         self.nodes.push(node);
         NodeId(self.nodes.len() - 1)
+    }
+
+    pub(super) fn set_turns_behind(&mut self, id: NodeId, turns: Turns) {
+        if let Some(node) = self.nodes.get_mut(id.0) {
+            node.turns = turns;
+        }
+    }
+
+    /// The turns that packets take behind a node at most.
+    pub(super) fn turns_behind(&self, id: NodeId) -> Turns {
+        self.node(id).map_or_else(Turns::default, |node| node.turns)
     }
 
     /// Has a node's answers forgotten. All that is asked behind it has to be among what it depends on.

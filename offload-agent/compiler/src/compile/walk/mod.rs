@@ -35,6 +35,7 @@ pub(super) mod state;
 mod table;
 mod tie;
 mod tunnel;
+mod turns;
 pub(super) mod value;
 
 pub(super) use doom::Unwalked;
