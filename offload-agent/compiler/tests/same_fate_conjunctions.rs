@@ -138,3 +138,23 @@ fn large_conjunctions() {
         }
     }
 }
+
+/// OVS takes the word of whichever clause it finds first on how many there are.
+#[test]
+fn clauses_that_disagree_on_their_number() {
+    let (ports, packets, card) = (ports(), few_packets(), Capabilities::nicsim());
+    for (one, two, three) in
+        [("1/3", "2/2", "3/3"), ("1/2", "2/3", "3/3"), ("1/2", "2/2", "1/3"), ("1/3", "2/3", "1/2")]
+    {
+        for id in [7, 8] {
+            let texts = [
+                format!("priority=5,tcp,nw_src=10.0.0.1 actions=conjunction(7,{one})"),
+                format!("priority=5,tcp,tp_dst=80 actions=conjunction(7,{two})"),
+                format!("priority=5,tcp,nw_dst=10.0.0.9 actions=conjunction({id},{three})"),
+                "priority=5,tcp,conj_id=7 actions=output:2".to_owned(),
+                "priority=1 actions=output:3".to_owned(),
+            ];
+            check(&ruleset(texts.map(|text| rule(&text))), &ports, &card, &packets);
+        }
+    }
+}

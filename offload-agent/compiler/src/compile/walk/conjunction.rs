@@ -69,6 +69,21 @@ impl Clauses {
         self.dimensions.len() >= usize::from(self.wanted)
     }
 
+    /// A clause says how many there are. OVS takes the word of the one that it finds first, so of clauses that disagree those count that all
+    /// of them speak of.
+    fn want(&mut self, n_clauses: u8) {
+        if self.wanted != 0 && self.wanted != n_clauses {
+            self.unknown = Some(Reason::Conjunction);
+        }
+        self.wanted = if self.wanted == 0 { n_clauses } else { self.wanted.min(n_clauses) };
+    }
+
+    /// Leaves out the clauses that only some speak of.
+    fn agree(&mut self) {
+        let wanted = self.wanted;
+        self.dimensions.retain(|number, _| *number < wanted);
+    }
+
     /// Puts in which of the clauses hold, where that was asked already.
     fn settle(&mut self, of: Conjunction, at: &Lookup) {
         let mut fails = false;
@@ -109,7 +124,7 @@ pub(super) fn collect(
                 continue;
             }
             let clauses = by_id.entry(of).or_insert_with(|| known.cloned().unwrap_or_default());
-            clauses.wanted = n_clauses;
+            clauses.want(n_clauses);
             clauses.dimensions.entry(clause).or_default().push(candidate.rest.clone());
             clauses.unknown = clauses.unknown.take().or_else(|| candidate.unknown.clone());
             rules.entry(of).or_default().push(candidate.id);
@@ -119,6 +134,7 @@ pub(super) fn collect(
         if clauses.rules.is_empty() {
             clauses.rules = rules.remove(of).unwrap_or_default().into();
         }
+        clauses.agree();
         clauses.settle(*of, at);
     }
     by_id

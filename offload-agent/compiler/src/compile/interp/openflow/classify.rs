@@ -34,7 +34,7 @@ pub(super) fn classify<'a>(rules: impl Iterator<Item = &'a Rule>, flow: &Flow) -
             taken.is_none_or(|taken| rule.priority >= taken)
                 && matches(&rule.match_, flow).is_none()
         });
-    Found { rules, unsure }
+    Found { unsure: unsure || is_muddled(&table), rules }
 }
 
 /// Of the rules that match but for `conj_id`: hard ones from above, until a conjunction above them is complete.
@@ -68,6 +68,19 @@ fn top<'a>(table: &[&'a Rule], id: u128) -> Vec<&'a Rule> {
     let hard = || table.iter().filter(|rule| !is_clause(rule) && asks(rule));
     let priority = hard().map(|rule| rule.priority).max();
     hard().filter(|rule| Some(rule.priority) == priority).copied().collect()
+}
+
+/// Whether clauses of one conjunction disagree on how many there are: OVS takes the word of the one that it happens to find first.
+fn is_muddled(table: &[&Rule]) -> bool {
+    let mut wanted: BTreeMap<(OfPriority, u32), u8> = BTreeMap::new();
+    let mut clauses =
+        table.iter().flat_map(|rule| rule.actions.iter().map(|one| (rule.priority, one)));
+    clauses.any(|(priority, action)| match action {
+        Action::Conjunction { id, n_clauses, .. } => {
+            wanted.insert((priority, *id), *n_clauses).is_some_and(|before| before != *n_clauses)
+        }
+        _ => false,
+    })
 }
 
 /// The conjunctions of which every clause matches.
