@@ -291,3 +291,64 @@ fn what_tracking_found_as_a_key() {
         check_ports(&rules, &ports, &Capabilities::nicsim(), &[port(1)], &packets);
     }
 }
+
+/// OVS does not send a packet through a tunnel to where it came to.
+#[test]
+fn a_tunnel_to_the_own_address() {
+    let mut ports = tunnels();
+    let here = ports.bridges.get_mut(&BRIDGE.into()).unwrap();
+    let PortKind::Tunnel(own) = &mut here.ports.get_mut(&OfPort(21)).unwrap().kind else { return };
+    own.options.insert("remote_ip".to_owned(), "192.0.2.9".to_owned());
+    let header = tunnel_header(REMOTES[0].1, 5);
+    let with = |frame: Frame| Packet { frame, tunnel: Some(header.clone()) };
+    let packets: Vec<Packet> = frames().into_iter().map(with).collect();
+    for local in [None, Some("192.0.2.9")] {
+        for does in ["output:21", "ct(table=1,zone=5)", "dec_ttl,output:21", "output:2,output:21"] {
+            let mut ports = ports.clone();
+            let here = ports.bridges.get_mut(&BRIDGE.into()).unwrap();
+            let PortKind::Tunnel(came) = &mut here.ports.get_mut(&OfPort(20)).unwrap().kind else {
+                return;
+            };
+            came.options.extend(local.map(|local| ("local_ip".to_owned(), local.to_owned())));
+            let rules = [
+                format!("in_port=20,tcp actions=set_tunnel:6,{does}"),
+                "table=1,priority=1,ct_state=+trk+est,tcp actions=set_tunnel:6,output:21"
+                    .to_owned(),
+            ];
+            let rules = ruleset(rules.map(|text| rule(&text)));
+            for name in ["nicsim", "mlx5", "software"] {
+                let card = Capabilities::profile(name).unwrap();
+                check_ports(&rules, &ports, &card, &[port(20)], &packets);
+            }
+        }
+    }
+}
+
+/// A packet goes on from one tunnel to another, unless that leads to its own address.
+#[test]
+fn from_one_tunnel_to_another() {
+    let rules = ruleset([rule("in_port=20,tcp actions=set_tunnel:6,output:21")]);
+    let plan = flow_compiler::compile(&rules, &tunnels(), &Capabilities::nicsim()).plan;
+    assert!(plan.filters.values().any(|filter| filter.to_string().contains("tunnel_key set")));
+}
+
+/// Nobody but OVS sets the flags of a tunnel, or sends on where a rule says that the packet came to.
+#[test]
+fn flags_and_ends_that_rules_write() {
+    let ports = tunnels();
+    let packets: Vec<Packet> = frames().iter().map(Frame::packet).collect();
+    for does in [
+        "set_field:oam->tun_flags,output:20",
+        "load:1->NXM_NX_REG0[],move:NXM_NX_REG0[0]->NXM_NX_TUN_FLAGS[0],output:20",
+        "load:1->NXM_NX_REG0[],push:NXM_NX_REG0[0],pop:NXM_NX_TUN_FLAGS[0],output:20",
+        "set_field:192.0.2.1->tun_dst,output:20",
+        "set_field:192.0.2.1->tun_dst,ct(table=1,zone=5)",
+    ] {
+        let rules = [
+            format!("in_port=1,tcp actions=set_field:5->tun_id,{does}"),
+            "table=1,priority=1,ct_state=+trk+est,tcp actions=output:20".to_owned(),
+        ];
+        let rules = ruleset(rules.map(|text| rule(&text)));
+        check_ports(&rules, &ports, &Capabilities::nicsim(), &[port(1)], &packets);
+    }
+}

@@ -160,6 +160,9 @@ fn load(walk: &mut Walk<'_>, field: Field, masked: Masked, action: &Action) -> T
             None => refuse(action),
         };
     }
+    if is_of_the_header(field) {
+        return Then::End(End::Ovs(Reason::CannotWrite(field)));
+    }
     if field == Field::InPortOxm && !is_port_in_16_bits(masked) {
         return refuse(action);
     }
@@ -200,6 +203,9 @@ fn set_tag(field: Field, masked: Masked) -> Option<Step> {
 fn copy(walk: &mut Walk<'_>, from: Subfield, to: Subfield, action: &Action) -> Then {
     if !takes_copies(to.field) {
         return refuse(action);
+    }
+    if is_of_the_header(to.field) {
+        return Then::End(End::Ovs(Reason::CannotWrite(to.field)));
     }
     let Some((from, to)) = written(from, to) else { return Then::Go };
     // A field that the packet may not have reads as 0, and a write to it is not done.
@@ -249,6 +255,9 @@ fn pop(walk: &mut Walk<'_>, to: Subfield, action: &Action) -> Then {
     if !is_of_the_pipeline(to.field) {
         return refuse(action);
     }
+    if is_of_the_header(to.field) {
+        return Then::End(End::Ovs(Reason::CannotWrite(to.field)));
+    }
     walk.state.stack = depth;
     done(walk, Micro::Pop(to, depth));
     comes_by_a_known_port(walk, to.field)
@@ -271,6 +280,11 @@ fn transport(walk: &mut Walk<'_>, fields: [Field; 2], port: u16, action: &Action
         _ => return refuse(action),
     };
     load(walk, field, Masked::new(port.into(), 0xffff), action)
+}
+
+/// What OVS reads again when it sends a packet through a tunnel, and filters do not: the flags, and the end of a tunnel that a packet came to.
+fn is_of_the_header(field: Field) -> bool {
+    matches!(field, Field::TunFlags | Field::TunDst | Field::TunIpv6Dst)
 }
 
 /// Whether the packet certainly has a field.

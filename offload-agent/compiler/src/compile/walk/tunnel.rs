@@ -11,6 +11,8 @@
 //!                           any (not IP)    -> encap:20
 //! ```
 
+use std::net::IpAddr;
+
 use super::act::exact;
 use super::explore::{Explorer, Then, Walk};
 use super::graph::{Edge, End, Micro};
@@ -22,6 +24,7 @@ use crate::compile::verdict::Reason;
 use crate::openflow::{Field, Masked, Match};
 use crate::ports::{OuterByte, Port, Tunnel, TunnelConfig, TunnelEnd, TunnelKind};
 
+const OWN_ADDRESS: Reason = Reason::Action("output through a tunnel to where the packet came to");
 const IPV4: u128 = 0x0800;
 const IPV6: u128 = 0x86dd;
 /// The bits of a packet, and what the outer header says for them.
@@ -36,6 +39,50 @@ pub(super) fn encapsulate<'a>(
     walk: &mut Walk<'a>,
     to: PortRef,
 ) -> Then {
+    let mut reads = Reads::default();
+    let Some(takes) = to_the_own_address(explorer, walk, to, &mut reads) else {
+        walk.reads(reads);
+        return sent(explorer, walk, to);
+    };
+    let end = End::Ovs(OWN_ADDRESS);
+    if walk.copies || takes == Match::any() {
+        walk.reads(reads);
+        return Then::End(end);
+    }
+    let back = Edge { takes, tail: walk.fork().end(end) };
+    let mut others = walk.fork();
+    let tail = match sent(explorer, &mut others, to) {
+        Then::Go => explorer.run(others),
+        Then::End(end) => others.end(end),
+    };
+    let edges = vec![back, Edge { takes: Match::any(), tail }];
+    Then::End(End::Node(explorer.graph.add(edges, reads)))
+}
+
+/// The packets that came by a tunnel to the address that this one leads to: OVS does not send them (`compose_output_action__`). `None` if
+/// there are none.
+fn to_the_own_address(
+    explorer: &Explorer<'_>,
+    walk: &Walk<'_>,
+    to: PortRef,
+    reads: &mut Reads,
+) -> Option<Match> {
+    let TunnelEnd::Addr(remote) = explorer.input.tunnel(to)?.remote else { return None };
+    let (src, dst, remote) = match remote {
+        IpAddr::V4(ip) => (Field::TunSrc, Field::TunDst, ip.to_bits().into()),
+        IpAddr::V6(ip) => (Field::TunIpv6Src, Field::TunIpv6Dst, ip.to_bits()),
+    };
+    // Of each packet of a tunnel it is known where it came from. One bit tells that, which is the same for most tunnels.
+    reads.told(src, 1 << (src.bits() - 1));
+    reads.told(dst, dst.full_mask());
+    walk.state.told.get(src)?;
+    match walk.state.told.get(dst) {
+        Some(known) => known.covers(remote).then(Match::any),
+        None => Some(Match::any().with(dst, remote)),
+    }
+}
+
+fn sent<'a>(explorer: &mut Explorer<'a>, walk: &mut Walk<'a>, to: PortRef) -> Then {
     let fields = fields(explorer, walk);
     if explorer.input.capabilities.copies_ecn() {
         return done_sending(walk, Micro::Encap(to, fields, 0));

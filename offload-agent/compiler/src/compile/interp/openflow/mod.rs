@@ -155,6 +155,7 @@ fn arrive<'w>(
         table: TableId(0),
         depth: 0,
         exit: false,
+        tunnel_dst: packet.tunnel.as_ref().map(|header| header.dst),
         translated: false,
         unclear: None,
     };

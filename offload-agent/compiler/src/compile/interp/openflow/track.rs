@@ -4,6 +4,7 @@ use tc_filter::CtZone;
 
 use super::effects::Doubt;
 use super::flow::Flow;
+use super::tunnel::written;
 use super::walk::{State, Walk};
 use crate::compile::interp::conntrack::{
     Commit, Connection, NatAsked, Oracle, State as Relation, Tracking, Translation,
@@ -51,6 +52,7 @@ impl<'w> Walk<'w> {
             let mut again = State { translated: false, ..state.clone() };
             again.table = table;
             again.depth = 0;
+            again.tunnel_dst = written(&again.flow, Field::TunDst, Field::TunIpv6Dst);
             self.answer(&mut again, &asked, found);
             self.answers.push(found.state);
             self.recirculate(again);

@@ -76,7 +76,14 @@ impl<'w> Walk<'w> {
             Ok(options) => options,
             Err(doubt) => return self.lost(doubt),
         };
+        if state.flow.get(Field::TunFlags) != 0 {
+            return self.lost(Doubt::NotUnderstood("the flags of a tunnel".to_owned()));
+        }
         let Some(header) = header(&state.flow, &config, options) else { return };
+        // "Not tunneling to our own address" (`compose_output_action__`).
+        if state.tunnel_dst == Some(header.dst) {
+            return;
+        }
         self.commit(state);
         let to = Egress::Tunnel(device);
         self.effects.deliveries.push(Delivery {
@@ -119,7 +126,7 @@ fn header(flow: &Flow, config: &TunnelConfig, options: Vec<GeneveOption>) -> Opt
     })
 }
 
-fn written(flow: &Flow, v4: Field, v6: Field) -> Option<IpAddr> {
+pub(super) fn written(flow: &Flow, v4: Field, v6: Field) -> Option<IpAddr> {
     let four = u32::try_from(flow.get(v4)).ok().filter(|address| *address != 0);
     let six = Some(flow.get(v6)).filter(|address| *address != 0);
     four.map(|address| Ipv4Addr::from_bits(address).into())

@@ -2,6 +2,7 @@
 //! (`do_xlate_actions` in `ofproto/ofproto-dpif-xlate.c`).
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
 use std::ops::ControlFlow;
 
 use super::choice::Choices;
@@ -47,6 +48,8 @@ pub(super) struct State<'w> {
     pub(super) depth: usize,
     /// An `exit` was met.
     pub(super) exit: bool,
+    /// The end of the tunnel that it came by, as it was when the packet started.
+    pub(super) tunnel_dst: Option<IpAddr>,
     /// Its bytes were translated after they were read.
     pub(super) translated: bool,
     /// Something was done to it that nobody defines; it matters once it is sent.
