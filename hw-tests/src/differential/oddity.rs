@@ -21,8 +21,6 @@ const AUTHENTICATION_HEADER: usize = 16;
 pub(crate) enum Oddity {
     /// Extension headers of IPv6 with these numbers, the first first.
     Extensions(Vec<u8>),
-    /// So much is left of what is above IP.
-    Cut(usize),
     /// UDP says that it has no checksum, which over IPv6 it must not.
     NoChecksum,
     /// What is above the EtherType, or above IP.
@@ -35,12 +33,6 @@ impl Oddity {
         let Some(ip) = bytes::network(frame) else { return };
         match (self, frame.word(ip - 2)) {
             (Oddity::Extensions(numbers), Some(IPV6)) => extend(frame, ip, numbers),
-            (Oddity::Cut(left), _) => {
-                if let Some((above, _)) = bytes::transport(frame) {
-                    frame.0.truncate(above + left);
-                    fix_length(frame, ip);
-                }
-            }
             (Oddity::NoChecksum, _) => {
                 if let Some((udp, UDP)) = bytes::transport(frame) {
                     bytes::put(frame, udp + 6, 0);
@@ -118,13 +110,6 @@ mod tests {
         assert_eq!(frame.0[14 + 48..][..2], [17, 2]);
         assert_eq!(frame.word(14 + 4), Some(8 + 16 + 8 + 4));
         assert_eq!(frame.word(14 + 64), Some(1000), "the ports are behind them");
-    }
-
-    #[test]
-    fn what_is_cut_is_as_long_as_the_header_says() {
-        let network = Network::Ip4 { src: 1, dst: 2, ip: ip(6) };
-        let frame = spec(network, Oddity::Cut(13)).frame();
-        assert_eq!((frame.0.len(), frame.word(14 + 2)), (14 + 20 + 13, Some(33)));
     }
 
     #[test]

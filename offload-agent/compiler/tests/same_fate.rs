@@ -438,6 +438,9 @@ fn two_bridges() -> PortMap {
     ports
 }
 
+/// More fragments follow, and this one is at the beginning.
+const FIRST_FRAGMENT: u16 = 0x2000;
+
 /// Where OVS speaks a link protocol it takes the frames itself.
 #[test]
 fn frames_that_ovs_takes_before_the_first_table() {
@@ -445,6 +448,7 @@ fn frames_that_ovs_takes_before_the_first_table() {
     let kinds = [vec![0x89, 2, 0, 0], vec![0x88, 9, 0, 0], vec![0x88, 0xcc, 0, 0]];
     let bodies =
         kinds.into_iter().chain([world::ipv4(17, 0, &bfd), world::ipv6(17, &bfd), world::llc()]);
+    let bodies = bodies.chain([world::ipv4(17, FIRST_FRAGMENT, &bfd)]);
     let mut packets: Vec<Frame> = bodies
         .flat_map(|body| [&[][..], &[(0x8100, 5)]].map(|tags| world::frame(tags, &body)))
         .collect();

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::flow::{Flow, is_known};
-use crate::openflow::{Action, Field, Match, OfPriority, Rule};
+use crate::openflow::{Action, Field, Masked, Match, OfPriority, Rule};
 
 /// The rules that OVS may take; more than one if they have the same priority.
 pub(super) struct Found<'a> {
@@ -70,16 +70,26 @@ fn top<'a>(table: &[&'a Rule], id: u128) -> Vec<&'a Rule> {
     hard().filter(|rule| Some(rule.priority) == priority).copied().collect()
 }
 
-/// Whether clauses of one conjunction disagree on how many there are: OVS takes the word of the one that it happens to find first.
+/// Whether clauses of a conjunction that a rule asks for disagree on how many there are, and all that the fewest speak of match:
+/// OVS takes the word of the one that it happens to find first.
 fn is_muddled(table: &[&Rule]) -> bool {
-    let mut wanted: BTreeMap<(OfPriority, u32), u8> = BTreeMap::new();
-    let mut clauses =
-        table.iter().flat_map(|rule| rule.actions.iter().map(|one| (rule.priority, one)));
-    clauses.any(|(priority, action)| match action {
-        Action::Conjunction { id, n_clauses, .. } => {
-            wanted.insert((priority, *id), *n_clauses).is_some_and(|before| before != *n_clauses)
+    let asked: Vec<Masked> =
+        table.iter().filter_map(|rule| rule.match_.get(Field::ConjId)).collect();
+    let is_asked = |id: u32| asked.iter().any(|conj_id| conj_id.covers(id.into()));
+    let mut found: BTreeMap<(OfPriority, u32), [BTreeSet<u8>; 2]> = BTreeMap::new();
+    let clauses = table.iter().flat_map(|rule| rule.actions.iter().map(|one| (rule.priority, one)));
+    for (priority, action) in clauses {
+        if let Action::Conjunction { id, clause, n_clauses } = action
+            && is_asked(*id)
+        {
+            let [counts, met] = found.entry((priority, *id)).or_default();
+            counts.insert(*n_clauses);
+            met.insert(*clause);
         }
-        _ => false,
+    }
+    found.values().any(|[counts, met]| {
+        let fewest = counts.first().copied().unwrap_or_default();
+        counts.len() > 1 && (0..fewest).all(|clause| met.contains(&clause))
     })
 }
 

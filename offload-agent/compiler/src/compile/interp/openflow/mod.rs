@@ -185,9 +185,9 @@ fn is_link_protocol(port: &Port, flow: &Flow) -> bool {
     const CFM: u128 = 0x8902;
     const LLDP: u128 = 0x88cc;
     const STP: u128 = 0x0180_c200_0000;
-    const BFD: [u128; 2] = [3784, 4784];
+    const BFD: u128 = 3784;
     let (kind, speaks) = (flow.ethertype(), port.protocols);
-    let bfd = flow.protocol() == 17 && BFD.contains(&flow.get(Field::UdpDst));
+    let bfd = flow.protocol() == 17 && flow.get(Field::UdpDst) == BFD;
     let bpdu = flow.get(Field::EthDst) == STP;
     (speaks.lacp && kind == LACP)
         || (speaks.cfm && kind == CFM)

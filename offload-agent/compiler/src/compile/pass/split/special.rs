@@ -9,6 +9,8 @@ const IPV4: u128 = 0x0800;
 const IPV6: u128 = 0x86dd;
 const UDP: u128 = 17;
 const BFD_PORT: u128 = 3784;
+/// It is not a table that looks at the port here, so OVS sees that of a first fragment.
+const FIRST_FRAGMENT: u128 = 1;
 const CFM: u128 = 0x8902;
 const LACP: u128 = 0x8809;
 const LLDP: u128 = 0x88cc;
@@ -16,9 +18,11 @@ const LLDP: u128 = 0x88cc;
 /// What OVS takes on a port with these protocols. A port with spanning tree has no filters.
 pub(super) fn entries(protocols: LinkProtocols) -> Vec<(Match, Reason)> {
     let ethertype = |value| Match::any().with(Field::EthType, value);
-    let bfd = |family| ethertype(family).with(Field::NwProto, UDP).with(Field::UdpDst, BFD_PORT);
+    let udp = |family| ethertype(family).with(Field::NwProto, UDP);
+    let bfd = |family| udp(family).with(Field::UdpDst, BFD_PORT);
     let all = [
         (protocols.bfd, bfd(IPV4), "BFD"),
+        (protocols.bfd, udp(IPV4).with(Field::IpFrag, FIRST_FRAGMENT), "BFD"),
         (protocols.bfd, bfd(IPV6), "BFD"),
         (protocols.cfm, ethertype(CFM), "CFM"),
         (protocols.lacp, ethertype(LACP), "LACP"),
