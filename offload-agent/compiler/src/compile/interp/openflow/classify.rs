@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::flow::{Flow, is_known};
-use crate::openflow::{Action, Field, Masked, Match, OfPriority, Rule};
+use crate::openflow::{Action, Field, Match, OfPriority, Rule};
 
 /// The rules that OVS may take; more than one if they have the same priority.
 pub(super) struct Found<'a> {
@@ -26,7 +26,7 @@ pub(super) fn classify<'a>(rules: impl Iterator<Item = &'a Rule>, flow: &Flow) -
             }
         }
     }
-    let rules = best(&table, flow);
+    let (rules, muddled) = best(&table, flow);
     // What is unknown does not matter below the rule that is taken.
     let taken = rules.first().map(|rule| rule.priority);
     let unsure = unsure
@@ -34,28 +34,31 @@ pub(super) fn classify<'a>(rules: impl Iterator<Item = &'a Rule>, flow: &Flow) -
             taken.is_none_or(|taken| rule.priority >= taken)
                 && matches(&rule.match_, flow).is_none()
         });
-    Found { unsure: unsure || is_muddled(&table), rules }
+    Found { unsure: unsure || muddled, rules }
 }
 
-/// Of the rules that match but for `conj_id`: hard ones from above, until a conjunction above them is complete.
-fn best<'a>(table: &[&'a Rule], flow: &Flow) -> Vec<&'a Rule> {
+/// Of the rules that match but for `conj_id`: hard ones from above, until a conjunction above them is complete; and whether that can be
+/// told.
+fn best<'a>(table: &[&'a Rule], flow: &Flow) -> (Vec<&'a Rule>, bool) {
     let hard = top(table, flow.get(Field::ConjId));
     let hard_priority = hard.first().map(|rule| rule.priority);
     let soft: Vec<&Rule> = table.iter().copied().filter(|rule| is_clause(rule)).collect();
     let mut priorities: BTreeSet<OfPriority> = soft.iter().map(|rule| rule.priority).collect();
+    let mut muddled = false;
     while let Some(priority) = priorities.pop_last() {
         if hard_priority.is_some_and(|hard| hard >= priority) {
             break;
         }
-        let found: Vec<&Rule> = complete(soft.iter().filter(|rule| rule.priority == priority))
-            .into_iter()
-            .flat_map(|id| top(table, id))
-            .collect();
+        let mut clauses = soft.clone();
+        clauses.retain(|rule| rule.priority == priority);
+        muddled |= is_muddled(&clauses);
+        let found: Vec<&Rule> =
+            complete(&clauses).into_iter().flat_map(|id| top(table, id)).collect();
         if !found.is_empty() {
-            return found;
+            return (found, muddled);
         }
     }
-    hard
+    (hard, muddled)
 }
 
 fn is_clause(rule: &Rule) -> bool {
@@ -70,19 +73,13 @@ fn top<'a>(table: &[&'a Rule], id: u128) -> Vec<&'a Rule> {
     hard().filter(|rule| Some(rule.priority) == priority).copied().collect()
 }
 
-/// Whether clauses of a conjunction that a rule asks for disagree on how many there are, and all that the fewest speak of match:
-/// OVS takes the word of the one that it happens to find first.
-fn is_muddled(table: &[&Rule]) -> bool {
-    let asked: Vec<Masked> =
-        table.iter().filter_map(|rule| rule.match_.get(Field::ConjId)).collect();
-    let is_asked = |id: u32| asked.iter().any(|conj_id| conj_id.covers(id.into()));
-    let mut found: BTreeMap<(OfPriority, u32), [BTreeSet<u8>; 2]> = BTreeMap::new();
-    let clauses = table.iter().flat_map(|rule| rule.actions.iter().map(|one| (rule.priority, one)));
-    for (priority, action) in clauses {
-        if let Action::Conjunction { id, clause, n_clauses } = action
-            && is_asked(*id)
-        {
-            let [counts, met] = found.entry((priority, *id)).or_default();
+/// Whether clauses of one conjunction disagree on how many there are, and all that the fewest speak of match: OVS takes the word of the one
+/// that it happens to find first.
+fn is_muddled(clauses: &[&Rule]) -> bool {
+    let mut found: BTreeMap<u32, [BTreeSet<u8>; 2]> = BTreeMap::new();
+    for action in clauses.iter().flat_map(|rule| &rule.actions) {
+        if let Action::Conjunction { id, clause, n_clauses } = action {
+            let [counts, met] = found.entry(*id).or_default();
             counts.insert(*n_clauses);
             met.insert(*clause);
         }
@@ -94,14 +91,16 @@ fn is_muddled(table: &[&Rule]) -> bool {
 }
 
 /// The conjunctions of which every clause matches.
-fn complete<'a>(clauses: impl Iterator<Item = &'a &'a Rule>) -> Vec<u128> {
+fn complete(clauses: &[&Rule]) -> Vec<u128> {
     let mut met: BTreeMap<u32, (u8, BTreeSet<u8>)> = BTreeMap::new();
-    for action in clauses.flat_map(|rule| &rule.actions) {
+    for action in clauses.iter().flat_map(|rule| &rule.actions) {
         if let Action::Conjunction { id, clause, n_clauses } = action {
             met.entry(*id).or_insert((*n_clauses, BTreeSet::new())).1.insert(*clause);
         }
     }
-    let whole = met.into_iter().filter(|(_, (wanted, met))| met.len() == usize::from(*wanted));
+    let whole = met
+        .into_iter()
+        .filter(|(_, (wanted, met))| (0..*wanted).all(|clause| met.contains(&clause)));
     whole.map(|(id, _)| u128::from(id)).collect()
 }
 
