@@ -202,6 +202,7 @@ fn packets_with_more_options_than_are_asked_for() {
         "output:2",
         "output:3",
         "move:NXM_NX_TUN_METADATA0[0..15]->NXM_NX_REG0[0..15],resubmit(,1)",
+        "ct(table=2,zone=5)",
     ];
     let pairs = asks.iter().flat_map(|one| asks.iter().map(move |two| (*one, *two)));
     for (first, second) in pairs {
@@ -212,6 +213,8 @@ fn packets_with_more_options_than_are_asked_for() {
                 rule(&format!("priority=1,{second} actions={otherwise}")),
                 rule("table=1,priority=2,reg0=1 actions=output:2"),
                 rule("table=1,priority=1 actions=output:3"),
+                rule("table=2,priority=2,tun_metadata0=1 actions=drop"),
+                rule("table=2,priority=1 actions=output:3"),
             ]);
             let bridge = rules.bridges.get_mut(&BRIDGE.into()).unwrap();
             bridge.tunnel_options = [(0, one), (1, two)].into();

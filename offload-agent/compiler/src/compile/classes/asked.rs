@@ -99,8 +99,9 @@ impl Asking {
         self.whole &= enc.tos.is_none() && enc.ttl.is_none();
         match enc.geneve.as_slice() {
             [] => {}
-            [option] if is_number(option.data(), option.mask()) => {
+            [option] if option.data().len() <= size_of::<u128>() => {
                 self.add(KeyField::EncOption, Some(option_bits(option.data(), option.mask())));
+                self.exact(KeyField::OneOption, Some(1));
             }
             _ => self.whole = false,
         }
@@ -150,11 +151,6 @@ fn ip_bits<T: tc_filter::Bits + Into<IpAddr>>(asked: TcMasked<T>) -> Masked {
     Masked::new(bits(asked.value()), bits(asked.mask()))
 }
 
-/// Whether an option's value fits a number, and some bit of it is asked for.
-fn is_number(data: &[u8], mask: &[u8]) -> bool {
-    data.len() <= size_of::<u128>() && mask.iter().any(|byte| *byte != 0)
-}
-
 fn option_bits(data: &[u8], mask: &[u8]) -> Masked {
     let bits = |bytes: &[u8]| bytes.iter().fold(0, |all, byte| all << 8 | u128::from(*byte));
     Masked::new(bits(data), bits(mask))
@@ -194,7 +190,7 @@ mod tests {
             ),
             (
                 "protocol ip flower enc_key_id 7 enc_src_ip 192.0.2.1 geneve_opts 0102:80:00030004/ffff:ff:7fffffff",
-                "tpid=none,eth_type=0x800,enc_key_id=0x7,enc_ipv4_src=192.0.2.1,enc_option=0x30004/0x7fffffff",
+                "tpid=none,eth_type=0x800,enc_key_id=0x7,enc_ipv4_src=192.0.2.1,enc_option=0x30004/0x7fffffff,one_option=0x1",
                 true,
             ),
             (

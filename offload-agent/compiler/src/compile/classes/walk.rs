@@ -168,7 +168,7 @@ impl<'a> Walk<'a> {
     /// Whether some packet may be taken by no filter of the first chain.
     fn miss(&self, region: &Region, tried: &[&Asked], ends: &mut Ends<'a>) {
         // Packets without an option pass by those that ask for one.
-        let sure = |asked: &&&Asked| asked.whole && asked.key.get(KeyField::EncOption).is_none();
+        let sure = |asked: &&&Asked| asked.whole && asked.key.get(KeyField::OneOption).is_none();
         let mut keys: Vec<&Key> = tried.iter().filter(sure).map(|asked| &asked.key).collect();
         keys.extend(&region.but);
         ends.missed |= self.leaves(region, &keys);
@@ -197,8 +197,8 @@ fn meets(region: &Region, step: &Step<'_>) -> bool {
 fn reaches(taken: &Key, but: &[Key], tried: &[&Asked]) -> bool {
     let before = tried.iter().filter(|asked| asked.whole).map(|asked| &asked.key);
     // Packets of the key have a tunnel's option if it asks for one, and else they may have none.
-    let optional = taken.get(KeyField::EncOption).is_none();
-    let before = before.filter(|key| !optional || key.get(KeyField::EncOption).is_none());
+    let optional = taken.get(KeyField::OneOption).is_none();
+    let before = before.filter(|key| !optional || key.get(KeyField::OneOption).is_none());
     may_leave(taken, &before.chain(but).collect::<Vec<_>>())
 }
 

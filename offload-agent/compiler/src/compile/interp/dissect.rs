@@ -245,7 +245,7 @@ impl Dissected {
             KeyField::ArpTha => self.arp_tha,
             // What no frame carries.
             KeyField::CtState | KeyField::CtMark | KeyField::CtLabel => 0,
-            KeyField::EncKeyId | KeyField::EncOption => 0,
+            KeyField::EncKeyId | KeyField::EncOption | KeyField::OneOption => 0,
             KeyField::EncIpv4Src | KeyField::EncIpv4Dst => 0,
             KeyField::EncIpv6Src | KeyField::EncIpv6Dst => 0,
         }

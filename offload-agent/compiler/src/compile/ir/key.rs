@@ -84,6 +84,8 @@ pub enum KeyField {
     EncIpv6Dst,
     /// The value of the bridge's first Geneve option, the only one a packet may carry.
     EncOption,
+    /// 1 where a packet carries the bridge's first Geneve option alone, whatever its value. A card that can match the value can match that.
+    OneOption,
 }
 
 /// [`KeyField::Tpid`] of a packet without a VLAN tag.
@@ -172,6 +174,7 @@ impl KeyField {
             KeyField::EncIpv6Src => "enc_ipv6_src",
             KeyField::EncIpv6Dst => "enc_ipv6_dst",
             KeyField::EncOption => "enc_option",
+            KeyField::OneOption => "one_option",
         }
     }
 
@@ -202,6 +205,7 @@ impl KeyField {
             | KeyField::EncIpv6Src
             | KeyField::EncIpv6Dst
             | KeyField::EncOption => u128::MAX,
+            KeyField::OneOption => 1,
             KeyField::DstMac | KeyField::SrcMac | KeyField::ArpSha | KeyField::ArpTha => {
                 low_bits(48)
             }
@@ -377,7 +381,8 @@ fn number(field: KeyField, value: u128, f: &mut fmt::Formatter<'_>) -> fmt::Resu
         | KeyField::CtMark
         | KeyField::CtLabel
         | KeyField::EncKeyId
-        | KeyField::EncOption => {
+        | KeyField::EncOption
+        | KeyField::OneOption => {
             write!(f, "{value:#x}")
         }
         KeyField::VlanId

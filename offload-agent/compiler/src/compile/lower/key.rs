@@ -12,7 +12,7 @@ use tc_filter::{
 };
 
 use crate::compile::ir::{Key, KeyField, UNTAGGED};
-use crate::openflow::TunnelOption;
+use crate::openflow::{self, TunnelOption};
 
 /// What flower is asked; the outermost EtherType is the filter's `protocol`.
 pub(super) fn lower(key: &Key, option: Option<TunnelOption>) -> FlowerMatch {
@@ -51,7 +51,8 @@ fn enc(key: &Key, option: Option<TunnelOption>) -> EncKey {
 
 /// The option's value, under the bits asked for.
 fn geneve(key: &Key, option: TunnelOption) -> Option<GeneveOptionMatch> {
-    let asked = key.get(KeyField::EncOption)?;
+    let any = key.get(KeyField::OneOption).map(|_| openflow::Masked { value: 0, mask: 0 });
+    let asked = key.get(KeyField::EncOption).or(any)?;
     let data = |bits: u128| {
         let bytes = bits.to_be_bytes();
         bytes[bytes.len().saturating_sub(usize::from(option.length))..].to_vec()

@@ -146,7 +146,8 @@ impl Card<'_> {
         let port = matches!(field, KeyField::SrcPort | KeyField::DstPort);
         let sctp = port && key.exact(KeyField::IpProto) == Some(SCTP);
         let basic = matches!(field, KeyField::Tpid | KeyField::EthType);
-        basic || self.capabilities.keys.contains(&field) && (self.capabilities.sctp || !sctp)
+        let named = if field == KeyField::OneOption { KeyField::EncOption } else { field };
+        basic || self.capabilities.keys.contains(&named) && (self.capabilities.sctp || !sctp)
     }
 
     fn asks_too_deep(&self, key: &Key) -> bool {

@@ -48,7 +48,8 @@ pub(super) fn chains(
         split.fill(next, from, &base, &special.unwrap_or_default());
         next += 1;
     }
-    let chains = split.chains;
+    let mut chains = split.chains;
+    options::guard(&mut chains, firsts.len());
     let ports = firsts.into_iter().enumerate().map(|(first, ingress)| {
         (ingress.clone(), PortChains { chains: reachable(first, &chains), uses: Vec::new() })
     });
@@ -111,7 +112,6 @@ impl Split<'_> {
                 }
             }
         }
-        options::guarded(&mut filters);
         if let Some(chain) = self.chains.get_mut(number) {
             chain.entries = unread::guarded(filters, here);
         }
