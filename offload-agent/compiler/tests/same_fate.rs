@@ -12,7 +12,7 @@ use flow_compiler::ports::{
     BridgePorts, LinkProtocols, Port, PortIfIndex, PortKind, PortMap, Tunnel, TunnelKind,
 };
 use proptest::prelude::*;
-use world::{BRIDGE, check, few_packets, packets, ports, rule, ruleset};
+use world::{BRIDGE, check, few_packets, packets, patch, ports, rule, ruleset};
 
 /// Matches that meet wherever OVS and flower part ways.
 const MATCHES: [&str; 14] = [
@@ -423,11 +423,6 @@ fn bridges_with_rules_that_no_dump_shows() {
 /// The bridge, and one behind the patch at port 9, with the other representor.
 fn two_bridges() -> PortMap {
     let mut ports = ports();
-    let patch = |name: &str, peer: &str| Port {
-        name: name.to_owned(),
-        kind: PortKind::Patch { peer: peer.to_owned() },
-        ..Port::default()
-    };
     let here = ports.bridges.get_mut(&BRIDGE.into()).unwrap();
     let representor = here.ports.remove(&OfPort(2)).unwrap();
     here.ports.insert(OfPort(9), patch("there", "here"));

@@ -7,8 +7,10 @@ mod world;
 use flow_compiler::capabilities::Capabilities;
 use flow_compiler::compile::interp::Frame;
 use flow_compiler::openflow::OfPort;
-use flow_compiler::ports::{BridgePorts, Port, PortKind};
-use world::{BRIDGE, check, few_packets, frame, ipv4_with_ttl, ports, rule, ruleset, shapes, tcp};
+use flow_compiler::ports::BridgePorts;
+use world::{
+    BRIDGE, check, few_packets, frame, ipv4_with_ttl, patch, ports, rule, ruleset, shapes, tcp,
+};
 
 /// A few are enough, and one with another TTL.
 fn some() -> Vec<Frame> {
@@ -86,11 +88,6 @@ fn ways_that_are_nested_more_or_less_deep() {
 #[test]
 fn a_packet_that_goes_from_bridge_to_bridge_and_back() {
     let mut ports = ports();
-    let patch = |name: &str, peer: &str| Port {
-        name: name.to_owned(),
-        kind: PortKind::Patch { peer: peer.to_owned() },
-        ..Port::default()
-    };
     let here = ports.bridges.get_mut(&BRIDGE.into()).unwrap();
     here.ports.extend([(OfPort(9), patch("out", "in")), (OfPort(10), patch("home", "back"))]);
     let there = [(OfPort(9), patch("in", "out")), (OfPort(10), patch("back", "home"))];

@@ -8,8 +8,8 @@ mod world;
 use flow_compiler::capabilities::Capabilities;
 use flow_compiler::compile::interp::Frame;
 use flow_compiler::openflow::OfPort;
-use flow_compiler::ports::{BridgePorts, Port, PortKind};
-use world::{BRIDGE, check, few_packets, frame, ipv4_with, ports, rule, ruleset, tcp};
+use flow_compiler::ports::BridgePorts;
+use world::{BRIDGE, check, few_packets, frame, ipv4_with, patch, ports, rule, ruleset, tcp};
 
 /// IPv4 with this TOS byte, untagged and tagged.
 fn services() -> Vec<Frame> {
@@ -100,11 +100,6 @@ fn a_port_to_come_back_to_that_the_packet_says() {
 #[test]
 fn a_port_that_the_packet_says_may_be_the_patch_that_it_goes_to() {
     let mut ports = ports();
-    let patch = |name: &str, peer: &str| Port {
-        name: name.to_owned(),
-        kind: PortKind::Patch { peer: peer.to_owned() },
-        ..Port::default()
-    };
     let here = ports.bridges.get_mut(&BRIDGE.into()).unwrap();
     let representor = here.ports.insert(OfPort(2), patch("there", "here")).unwrap();
     let there = [(OfPort(9), patch("here", "there")), (OfPort(2), representor)];

@@ -10,8 +10,8 @@ use flow_compiler::openflow::{OfPort, TunnelOption};
 use flow_compiler::ports::{BridgePorts, Port, PortIfIndex, PortKind, PortMap, Tunnel, TunnelKind};
 use tc_filter::GeneveOption;
 use world::{
-    BRIDGE, check_ports, few_packets, frame, ipv4_with, ipv4_with_ttl, port, ports, rule, ruleset,
-    tcp, tunnel_header,
+    BRIDGE, check_ports, few_packets, frame, ipv4_with, ipv4_with_ttl, patch, port, ports, rule,
+    ruleset, tcp, tunnel_header,
 };
 
 /// Tunnels to these, at ports 20 and 21, on one device.
@@ -113,11 +113,6 @@ fn packets_of_an_unknown_tunnel_are_left_to_ovs() {
 #[test]
 fn packets_of_a_tunnel_across_a_patch() {
     let mut ports = tunnels();
-    let patch = |name: &str, peer: &str| Port {
-        name: name.to_owned(),
-        kind: PortKind::Patch { peer: peer.to_owned() },
-        ..Port::default()
-    };
     let here = ports.bridges.get_mut(&BRIDGE.into()).unwrap();
     let there = [2, 3].map(|number| (OfPort(number), here.ports.remove(&OfPort(number)).unwrap()));
     here.ports.insert(OfPort(9), patch("there", "here"));

@@ -45,6 +45,15 @@ pub(crate) fn ports() -> PortMap {
     PortMap { bridges: BTreeMap::from([(BridgeName::from(BRIDGE), bridge)]) }
 }
 
+/// One end of a patch.
+pub(crate) fn patch(name: &str, peer: &str) -> Port {
+    Port {
+        name: name.to_owned(),
+        kind: PortKind::Patch { peer: peer.to_owned() },
+        ..Port::default()
+    }
+}
+
 /// The outer header of a packet from this end to the node.
 pub(crate) fn tunnel_header(remote: &str, id: u64) -> TunnelHeader {
     TunnelHeader {
