@@ -10,6 +10,7 @@
 
 use std::collections::BTreeSet;
 
+use super::super::overlap::Index;
 use crate::compile::ir::{Effect, FlowerChain, FlowerEntry, Key, KeyField};
 use crate::compile::verdict::Reason;
 
@@ -33,12 +34,12 @@ fn with_any_options(entry: &FlowerEntry) -> Option<usize> {
 
 /// What of these entries, in their order, may act.
 fn guarded(entries: Vec<FlowerEntry>) -> Vec<FlowerEntry> {
-    let mut asked: Vec<Key> = Vec::new();
+    let mut asked = Index::default();
     let mut guarded = Vec::with_capacity(entries.len());
     for mut entry in entries {
         if asks_option(&entry.key) {
-            asked.push(entry.key.clone().without(KeyField::EncOption));
-        } else if !entry.is_guard() && asked.iter().any(|key| key.overlaps(&entry.key)) {
+            asked.add(&entry.key.clone().without(KeyField::EncOption), 0);
+        } else if !entry.is_guard() && asked.greatest(&entry.key).is_some() {
             guarded.push(with_one_option(&entry));
             entry.effect = Effect::Pass(Reason::OtherOptions);
         }
