@@ -405,6 +405,10 @@ fn against_ovs(
         tally.skip(&format!("not known to the trace: {what}"));
         return Ok(None);
     }
+    if traced.learned_by_length() {
+        tally.skip("an address learned where the packet may not go");
+        return Ok(None);
+    }
     tally.traced += 1;
     Ok(Some(story(loaded, arrival, world, &format!("traced {traced:?}\nOVS: {said:?}"), &outcomes)))
 }

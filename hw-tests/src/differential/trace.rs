@@ -79,12 +79,21 @@ pub(crate) fn learned(answer: &str) -> bool {
 pub(crate) struct Traced {
     pub(crate) first: String,
     pub(crate) again: BTreeMap<String, VecDeque<String>>,
+    /// Whether the switch learned an address on the way.
+    pub(crate) learned: bool,
 }
 
 impl Traced {
+    /// Whether a branch for packets of another length may have taught the switch what the packet's own branch then knew:
+    /// the trace goes through both, one after the other. A packet finds nothing learned that way.
+    pub(crate) fn learned_by_length(&self) -> bool {
+        let lists = self.again.values().flatten();
+        self.learned && lists.chain([&self.first]).any(|actions| actions.contains("check_pkt_len("))
+    }
+
     /// Reads an answer; `None` if it has no actions, as when the translation fails.
     pub(crate) fn parse(answer: &str) -> Option<Traced> {
-        let mut traced = Traced::default();
+        let mut traced = Traced { learned: learned(answer), ..Traced::default() };
         let mut current: Option<String> = None;
         let mut met = false;
         for line in answer.lines() {
@@ -132,6 +141,16 @@ mod tests {
             "  NORMAL\n     -> learned that 02:00:00:00:00:0d is on port vf3 in VLAN 0\n"
         ));
         assert!(!learned("  NORMAL\n     -> learned port is input port, dropping\n"));
+    }
+
+    #[test]
+    fn a_branch_by_length_may_have_learned() {
+        let by_length = "Datapath actions: check_pkt_len(size=100,gt(1),le(2))\n";
+        let learns = "     -> learned that 02:00:00:00:00:0d is on port vf3 in VLAN 0\n";
+        let asked = |answer: &str| Traced::parse(answer).unwrap().learned_by_length();
+        assert!(asked(&format!("{learns}{by_length}")));
+        assert!(!asked(by_length));
+        assert!(!asked(&format!("{learns}Datapath actions: 2\n")));
     }
 
     #[test]
