@@ -55,6 +55,8 @@ pub(super) fn v6(takes: &Match, key: Key) -> Vec<Piece> {
     if proto.is_none() && takes.get(Field::IpFrag).is_none() {
         return vec![Piece::exact(key)];
     }
+    // OVS gives no packet such a protocol, but 44 to later fragments. A filter would do no harm behind the guards of
+    // `unread`; but nothing is to be said to be in hardware that flower cannot know.
     if proto.is_some_and(|proto| EXTENSION_HEADERS.contains(&proto)) {
         return vec![Piece::inexact(key, Reason::NoFlowerKey(Field::NwProto))];
     }
